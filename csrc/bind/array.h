@@ -1,0 +1,66 @@
+// numpy arrays and Python scalars to and from what the kernels take, without numpy's C headers:
+// pybind11 carries the layout of an ndarray and the addresses of numpy's functions.
+#pragma once
+
+#include <pybind11/numpy.h>
+
+#include <cstdint>
+
+#include "view.h"
+
+namespace babygrad::bind {
+
+namespace py = pybind11;
+
+// Each returns false, without a Python error, for what the kernels do not cover: anything but an
+// exact, aligned, native-endian ndarray of a kernel dtype and at most kMaxDims axes.
+bool get_view(PyObject* object, View& view);
+bool get_writable_view(PyObject* object, View& view);
+
+// A Python float, int or bool as a number that takes the arrays' dtype (numpy's weak scalars).
+bool get_number(PyObject* object, double& value);
+bool get_int(PyObject* object, std::int64_t& value);
+bool get_bool(PyObject* object, bool& value);
+
+// A new array: numpy's own memory when tiny, a block of the cache otherwise.
+class Result {
+public:
+    // `strides` null for C order.
+    Result(DType dtype, int ndim, const std::int64_t* shape, const std::int64_t* strides = nullptr);
+    Result(DType dtype, std::initializer_list<std::int64_t> shape)
+        : Result(dtype, static_cast<int>(shape.size()), shape.begin()) {}
+    ~Result() { Py_XDECREF(object_); }
+    Result(const Result&) = delete;
+    Result& operator=(const Result&) = delete;
+
+    const View& view() const { return view_; }
+    void fill_zero();
+    // Hands the new reference over, as a binding's return value.
+    PyObject* take() { return std::exchange(object_, nullptr); }
+
+private:
+    PyObject* object_;
+    View view_;
+};
+
+// Releases the GIL for a kernel whose work, in nanoseconds, is worth the two switches.
+class WithoutGil {
+public:
+    explicit WithoutGil(double nanoseconds)
+        : state_(nanoseconds > 10000 ? PyEval_SaveThread() : nullptr) {}
+    ~WithoutGil() {
+        if (state_) PyEval_RestoreThread(state_);
+    }
+    WithoutGil(const WithoutGil&) = delete;
+    WithoutGil& operator=(const WithoutGil&) = delete;
+
+private:
+    PyThreadState* state_;
+};
+
+// "(2, 3)", for messages.
+std::string shape_text(const View& view);
+
+void init_arrays();
+
+}  // namespace babygrad::bind

@@ -1,0 +1,79 @@
+// The module `babygrad._core`: the kernels, through bind(), and the engine's runtime settings.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "bind/bind.h"
+#include "cpus.h"
+#include "dispatch.h"
+#include "memory.h"
+#include "threads.h"
+
+namespace babygrad::bind {
+namespace {
+
+std::size_t not_negative(const char* what, long long value) {
+    if (value < 0) value_error("%s: the limit in bytes must be at least 0, got %lld", what, value);
+    return static_cast<std::size_t>(value);
+}
+
+void init_threads(py::module_& m) {
+    m.def("get_num_threads", num_threads, "Threads that a large kernel uses.");
+    m.def("set_num_threads", [](long long count) {
+        if (count < 1 || count > 1024)
+            value_error("set_num_threads: count must be from 1 to 1024, got %lld", count);
+        const py::gil_scoped_release nogil;
+        set_num_threads(static_cast<int>(count));
+    }, py::arg("count"), "Sets how many threads a large kernel uses; results do not depend on it.");
+    m.def("set_flush_denormal", set_flush_denormal, py::arg("on"),
+          "Makes kernels, and nothing else, treat subnormal numbers as zero.");
+    m.def("_cgroup_cpu_limit", cgroup_cpu_limit, py::arg("root"));
+    m.def("_default_num_threads", default_num_threads, py::arg("root"));
+    m.def("_dispatch_nanoseconds", dispatch_nanoseconds, py::arg("repeats"),
+          "Mean time of an empty two-way job.");
+}
+
+void init_isa(py::module_& m) {
+    m.def("isa", isa, "The instruction set in use.");
+    m.def("available_isas", available_isas, "Those that this machine can run, the best one last.");
+    m.def("set_isa", set_isa, py::arg("name"), "Switches to another of available_isas().");
+}
+
+void init_memory(py::module_& m) {
+    m.def("empty_cache", empty_cache, "Gives all cached memory back to the system.");
+    m.def("set_cache_limit", [](long long bytes) {
+        set_cache_limit(not_negative("set_cache_limit", bytes));
+    }, py::arg("bytes"), "Bounds the memory kept for reuse.");
+    m.def("memory_stats", [] {
+        const MemoryStats s = memory_stats();
+        py::dict d;
+        d["in_use"] = s.in_use;
+        d["peak"] = s.peak;
+        d["cached"] = s.cached;
+        d["limit"] = s.limit;
+        d["hits"] = s.hits;
+        d["misses"] = s.misses;
+        return d;
+    }, "Bytes in use, their peak, bytes cached and their limit; requests served from the cache.");
+    m.def("layout_copies", layout_copies, "Copies made only to change an array's layout.");
+    m.def("reset_layout_copies", reset_layout_copies);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+    m.doc() = "The C++ engine behind cpu:cpp.";
+    try {
+        kernels();
+    } catch (const std::runtime_error& error) {
+        throw py::import_error(error.what());
+    }
+    init_arrays();
+    init_bind(m);
+    init_threads(m);
+    init_isa(m);
+    init_memory(m);
+#define BABYGRAD_REGISTER(family) register_##family();
+    BABYGRAD_BINDINGS(BABYGRAD_REGISTER)
+}
+
+}  // namespace babygrad::bind

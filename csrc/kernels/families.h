@@ -1,0 +1,9 @@
+// The list of kernel families: a new one adds its header and its row.
+#pragma once
+
+#include "kernels/elementwise.h"
+#include "kernels/reduce.h"
+
+#define BABYGRAD_FAMILIES(X)            \
+    X(ElementwiseKernels, elementwise)  \
+    X(ReduceKernels, reduce)

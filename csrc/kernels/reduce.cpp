@@ -1,0 +1,5 @@
+#include "kernels/reduce.h"
+#include "targets/targets.h"
+namespace babygrad::BABYGRAD_TARGET {
+void fill(ReduceKernels&) {}
+}  // namespace babygrad::BABYGRAD_TARGET

@@ -1,0 +1,194 @@
+#include "memory.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+
+namespace babygrad {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+// From this size on, blocks start on a huge page and ask for more of them: filling 64 MB of fresh
+// memory then takes 32 page faults and not 16,384.
+constexpr std::size_t kHugePage = std::size_t{1} << 21;
+constexpr std::size_t kHugeFrom = 2 * kHugePage;
+
+// Classes: multiples of 64 up to 512 bytes, then eight steps per doubling (at most 1/8 wasted).
+constexpr int kSmallClasses = 8;
+constexpr int kClasses = kSmallClasses + 8 * 48;
+
+struct SizeClass {
+    int index;
+    std::size_t bytes;
+};
+
+SizeClass size_class(std::size_t bytes) {
+    if (bytes <= kSmallClasses * kAlignment) {
+        const std::size_t steps = std::max<std::size_t>((bytes + kAlignment - 1) / kAlignment, 1);
+        return {static_cast<int>(steps) - 1, steps * kAlignment};
+    }
+    if (bytes > std::size_t{1} << 56) throw std::bad_alloc();
+    const int log2 = 63 - __builtin_clzll(bytes - 1);  // 2^log2 < bytes <= 2^(log2 + 1)
+    const std::size_t step = std::size_t{1} << (log2 - 3);
+    const std::size_t steps = (bytes - (std::size_t{1} << log2) + step - 1) / step;  // 1 to 8
+    return {kSmallClasses + (log2 - 9) * 8 + static_cast<int>(steps) - 1,
+            (std::size_t{1} << log2) + steps * step};
+}
+
+std::size_t limit_from_environment() {
+    constexpr std::size_t megabyte = std::size_t{1} << 20;
+    if (const char* text = std::getenv("BABYGRAD_CACHE_MB")) {
+        char* end = nullptr;
+        const unsigned long long megabytes = std::strtoull(text, &end, 10);
+        if (end != text && *end == '\0') return static_cast<std::size_t>(megabytes) * megabyte;
+    }
+    return 512 * megabyte;
+}
+
+void* system_allocate(std::size_t bytes) noexcept {
+    const bool huge = bytes >= kHugeFrom;
+    const std::size_t alignment = huge ? kHugePage : kAlignment;
+    void* block = nullptr;
+    if (posix_memalign(&block, alignment, bytes) != 0) return nullptr;
+#ifdef MADV_HUGEPAGE
+    if (huge) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+    return block;
+}
+
+// A free block holds the link to the next one of its class.
+struct FreeBlock {
+    FreeBlock* next;
+};
+
+struct Bin {
+    FreeBlock* head = nullptr;
+    std::size_t bytes = 0;  // of one block
+    std::uint64_t last_use = 0;
+};
+
+class Cache {
+public:
+    std::mutex mutex;
+
+    void* take(SizeClass size) noexcept {
+        stats_.in_use += size.bytes;
+        stats_.peak = std::max(stats_.peak, stats_.in_use);
+        Bin& bin = bins_[size.index];
+        bin.last_use = ++clock_;
+        if (!bin.head) {
+            ++stats_.misses;
+            return nullptr;
+        }
+        ++stats_.hits;
+        stats_.cached -= size.bytes;
+        FreeBlock* block = bin.head;
+        bin.head = block->next;
+        return block;
+    }
+
+    void put(SizeClass size, void* block) noexcept {
+        stats_.in_use -= size.bytes;
+        Bin& bin = bins_[size.index];
+        bin.bytes = size.bytes;
+        bin.last_use = ++clock_;
+        bin.head = new (block) FreeBlock{bin.head};
+        stats_.cached += size.bytes;
+        trim(stats_.limit);
+    }
+
+    void forget(SizeClass size) noexcept { stats_.in_use -= size.bytes; }
+
+    void trim(std::size_t limit) noexcept {
+        while (stats_.cached > limit) {
+            Bin* oldest = nullptr;
+            for (Bin& bin : bins_)
+                if (bin.head && (!oldest || bin.last_use < oldest->last_use)) oldest = &bin;
+            FreeBlock* block = oldest->head;
+            oldest->head = block->next;
+            stats_.cached -= oldest->bytes;
+            std::free(block);
+        }
+    }
+
+    void set_limit(std::size_t limit) noexcept {
+        stats_.limit = limit;
+        trim(limit);
+    }
+
+    MemoryStats stats() const { return stats_; }
+
+private:
+    std::array<Bin, kClasses> bins_{};
+    std::uint64_t clock_ = 0;
+    MemoryStats stats_{0, 0, 0, limit_from_environment(), 0, 0};
+};
+
+// Never destroyed: arrays may outlive every static object.
+Cache& cache() {
+    static Cache* const instance = [] {
+        auto* created = new Cache;
+        pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); },
+                       [] { cache().mutex.unlock(); });
+        return created;
+    }();
+    return *instance;
+}
+
+using Lock = std::lock_guard<std::mutex>;
+
+}  // namespace
+
+void* allocate(std::size_t bytes) {
+    const SizeClass size = size_class(bytes);
+    {
+        const Lock lock(cache().mutex);
+        if (void* block = cache().take(size)) return block;
+    }
+    if (void* block = system_allocate(size.bytes)) return block;
+    const Lock lock(cache().mutex);
+    cache().trim(0);
+    if (void* block = system_allocate(size.bytes)) return block;
+    cache().forget(size);
+    throw std::bad_alloc();
+}
+
+void release(void* block, std::size_t bytes) noexcept {
+    const SizeClass size = size_class(bytes);
+    const Lock lock(cache().mutex);
+    cache().put(size, block);
+}
+
+MemoryStats memory_stats() {
+    const Lock lock(cache().mutex);
+    return cache().stats();
+}
+
+void set_cache_limit(std::size_t bytes) {
+    const Lock lock(cache().mutex);
+    cache().set_limit(bytes);
+}
+
+void empty_cache() {
+    const Lock lock(cache().mutex);
+    cache().trim(0);
+}
+
+namespace {
+std::atomic<std::uint64_t> copies{0};
+}
+
+void count_layout_copy() { ++copies; }
+std::uint64_t layout_copies() { return copies; }
+void reset_layout_copies() { copies = 0; }
+
+Workspace::Workspace(std::size_t bytes) : data_(allocate(bytes)), bytes_(bytes) {}
+Workspace::~Workspace() { release(data_, bytes_); }
+
+}  // namespace babygrad
