@@ -1,0 +1,90 @@
+"""Where a tensor lives: device strings, the default device, and ways to choose it.
+
+    babygrad.Tensor([1.0], device="cpu:numba")      for one tensor
+    with babygrad.device("cpu:numba"): ...          for a block, in this thread
+    babygrad.set_default_device("cpu:cpp")          for the program
+    BABYGRAD_DEVICE=cpu:numpy python train.py       from outside
+
+`"cpu"` is the fastest backend that loads; `"cpu:numpy"`, `"cpu:cpp"` and `"cpu:numba"` name one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+from babygrad import _state
+from babygrad.backends import registry
+
+if TYPE_CHECKING:
+    from babygrad.backends.base import Backend
+
+
+class Device:
+    """A device string together with the backend that it stands for."""
+
+    __slots__ = ("backend", "name")
+
+    def __init__(self, name: str, backend: Backend) -> None:
+        self.name = name
+        self.backend = backend
+
+    def __repr__(self) -> str:
+        return f"Device({self.name!r})"
+
+
+@cache
+def find(name: str) -> Device:
+    """The `Device` for a device string; its backend is loaded the first time it is asked for.
+
+    Raises
+    ------
+    ValueError
+        When no backend has that name; the message lists those there are.
+    RuntimeError
+        When the backend exists and cannot be loaded; the message says why.
+    """
+    return Device(name, registry.resolve(name))
+
+
+def set_default_device(name: str) -> None:
+    """Put tensors that name no device on `name` from now on, in every thread."""
+    _state.default_device = find(name)
+
+
+@contextmanager
+def device(name: str) -> Iterator[None]:
+    """Put the tensors that this block creates on `name`.
+
+    Only this thread is affected, and tensors that exist already stay where they are.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> with babygrad.device("cpu:numpy"):
+    ...     babygrad.Tensor([1.0]).device
+    'cpu:numpy'
+    """
+    chosen = find(name)
+    previous = _state.local.device
+    _state.local.device = chosen
+    try:
+        yield
+    finally:
+        _state.local.device = previous
+
+
+def current() -> Device:
+    """The device of a tensor that is created now without naming one."""
+    chosen = _state.local.device or _state.default_device
+    if chosen is None:
+        chosen = _state.default_device = find(os.environ.get("BABYGRAD_DEVICE", "cpu"))
+    return chosen
+
+
+def get_default_device() -> str:
+    """The device string of a tensor that is created now without naming one."""
+    return current().name

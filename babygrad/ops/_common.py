@@ -1,0 +1,158 @@
+"""What the operations share: their operands made equal, their axes made plain."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from babygrad.autograd import NDArray
+from babygrad.dtypes import DType, as_dtype, is_float, promote, promote_scalar
+from babygrad.tensor import Tensor
+
+Scalar = bool | int | float
+Axes = int | tuple[int, ...] | list[int] | None
+
+
+def operands(op: str, a: Any, b: Any) -> tuple[Tensor, Any]:
+    """Two operands of one dtype that broadcast: a Tensor, and a Tensor or a weak scalar.
+
+    Python numbers, numpy scalars and 0-d arrays are weak: they take the tensor's type. Other
+    arrays and lists become tensors on the device of the operand that is one.
+
+    Raises
+    ------
+    ValueError
+        When the shapes do not broadcast.
+    TypeError
+        When an operand is no tensor, array, list or number.
+    """
+    if not isinstance(a, Tensor):
+        a = lifted(op, a, b)
+    if not isinstance(b, Tensor):
+        b = weak(b)
+        if b.__class__ in (int, float, bool):
+            wanted = promote_scalar(a._data.dtype, b.__class__)
+            return (a if wanted is a._data.dtype else a.astype(wanted)), b
+        b = lifted(op, b, a)
+    left, right = a._data, b._data
+    if left.dtype is not right.dtype:
+        wanted = promote(left.dtype, right.dtype)
+        a, b = a.astype(wanted), b.astype(wanted)
+    if left.shape != right.shape:
+        broadcast_shape(op, left.shape, right.shape)
+    return a, b
+
+
+def weak(value: Any) -> Any:
+    """A Python number from a numpy scalar or a 0-d array; anything else as it is."""
+    if getattr(value, "ndim", None) == 0 and not isinstance(value, Tensor):
+        return value.item()
+    return value
+
+
+def lifted(op: str, value: Any, beside: Any) -> Tensor:
+    """A Tensor from a number, array or list, on the device of the tensor beside it."""
+    if isinstance(value, Tensor):
+        return value
+    device = beside.device if isinstance(beside, Tensor) else None
+    value = weak(value)
+    if isinstance(value, bool | int | float):
+        other = beside.dtype if isinstance(beside, Tensor) else as_dtype("float32")
+        return Tensor(value, dtype=promote_scalar(other, type(value)), device=device)
+    if not isinstance(value, NDArray | list | tuple):
+        raise TypeError(f"{op}: an operand is a {type(value).__name__}, not a tensor or number")
+    return Tensor(value, dtype=None, device=device)
+
+
+def floating(op: str, a: Any) -> Tensor:
+    """The operand of an operation that has only real results: integers become float32."""
+    tensor = lifted(op, a, None)
+    if is_float(tensor._data.dtype):
+        return tensor
+    return tensor.astype("float32")
+
+
+@lru_cache(maxsize=4096)
+def broadcast_shape(op: str, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that `a` and `b` broadcast to.
+
+    Raises
+    ------
+    ValueError
+        When they do not; the message names the axis that disagrees.
+    """
+    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
+    result = list(longer)
+    for axis in range(-1, -len(shorter) - 1, -1):
+        n, m = longer[axis], shorter[axis]
+        if n != m and n != 1 and m != 1:
+            raise ValueError(
+                f"{op}: shapes {a} and {b} do not broadcast: "
+                f"axis {axis} has sizes {a[axis]} and {b[axis]}, which must be equal or 1"
+            )
+        result[axis] = m if n == 1 else n
+    return tuple(result)
+
+
+def normalize_axis(op: str, axis: Any, ndim: int) -> int:
+    """A non-negative axis.
+
+    Raises
+    ------
+    ValueError
+        When the axis is no integer or the tensor has no such axis.
+    """
+    try:
+        index = axis.__index__()
+    except AttributeError:
+        raise TypeError(f"{op}: axis (={axis!r}) must be an integer") from None
+    if not -ndim <= index < ndim:
+        raise ValueError(f"{op}: axis {index} is out of range for a tensor with {ndim} axes")
+    return int(index % ndim)
+
+
+def normalize_axes(op: str, axes: Axes, ndim: int) -> tuple[int, ...]:
+    """Distinct non-negative axes in ascending order; None stands for all.
+
+    Raises
+    ------
+    ValueError
+        When an axis is out of range or given twice.
+    """
+    if axes is None:
+        return tuple(range(ndim))
+    listed = axes if isinstance(axes, tuple | list) else (axes,)
+    plain = sorted(normalize_axis(op, axis, ndim) for axis in listed)
+    if len(set(plain)) != len(plain):
+        raise ValueError(f"{op}: axes {axes} name an axis twice")
+    return tuple(plain)
+
+
+def either_axis(op: str, axes: Any, axis: Any) -> Any:
+    """The book's `axes=` or numpy's `axis=`, whichever was given."""
+    if axis is None:
+        return axes
+    if axes is not None:
+        raise TypeError(f"{op}: give axes (={axes}) or axis (={axis}), not both")
+    return axis
+
+
+def like(array: NDArray, tensor: Any) -> Tensor:
+    """A tensor without history around an array, on the device of another tensor or node."""
+    return Tensor._wrap(array, tensor._device)
+
+
+__all__ = [
+    "Axes",
+    "DType",
+    "Scalar",
+    "broadcast_shape",
+    "either_axis",
+    "floating",
+    "lifted",
+    "like",
+    "normalize_axes",
+    "normalize_axis",
+    "operands",
+    "weak",
+]

@@ -1,0 +1,95 @@
+"""Where random numbers come from: numpy's global generator, or a seed of babygrad's own.
+
+Until `manual_seed` is called everything draws from numpy's global generator, so that
+`np.random.seed(0)` makes a run repeat, as in the book. From then on numpy's global state is
+neither read nor changed. Numbers are always drawn here and never by a backend: one seed gives the
+same initial values, order and masks on every device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from babygrad.dtypes import DType
+
+Generator = np.random.Generator
+
+_generator: Generator | None = None
+
+
+def manual_seed(seed: int | None) -> None:
+    """Seed babygrad's own generator and stop using numpy's global one.
+
+    Parameters
+    ----------
+    seed : int or None
+        A non-negative integer, or None to return to numpy's global generator.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> babygrad.manual_seed(0)
+    >>> first = babygrad.Tensor.rand(2).tolist()
+    >>> babygrad.manual_seed(0)
+    >>> babygrad.Tensor.rand(2).tolist() == first
+    True
+    >>> babygrad.manual_seed(None)
+    """
+    global _generator
+    if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
+        raise ValueError(f"manual_seed: seed (={seed!r}) must be a non-negative integer or None")
+    _generator = None if seed is None else np.random.default_rng(seed)
+
+
+def get_state() -> dict[str, Any]:
+    """The state of the generator in use, to be given back to `set_state`."""
+    if _generator is None:
+        return {"numpy_global": np.random.get_state(legacy=False)}
+    return {"generator": _generator.bit_generator.state}
+
+
+def set_state(state: dict[str, Any]) -> None:
+    """Return to a state that `get_state` gave."""
+    global _generator
+    if "numpy_global" in state:
+        _generator = None
+        np.random.set_state(state["numpy_global"])
+    elif "generator" in state:
+        _generator = np.random.default_rng()
+        _generator.bit_generator.state = state["generator"]
+    else:
+        raise ValueError(
+            f"set_state: state has the keys {sorted(state)}; it must come from get_state()"
+        )
+
+
+def uniform(shape: tuple[int, ...], generator: Generator | None = None) -> np.ndarray[Any, DType]:
+    """float64 values, uniform on [0, 1)."""
+    source = generator or _generator
+    # np.random.rand() without arguments gives a float, hence asarray.
+    return np.asarray(np.random.rand(*shape) if source is None else source.random(shape))
+
+
+def normal(shape: tuple[int, ...], generator: Generator | None = None) -> np.ndarray[Any, DType]:
+    """float64 values of the standard normal distribution."""
+    source = generator or _generator
+    return np.asarray(np.random.randn(*shape) if source is None else source.standard_normal(shape))
+
+
+def shuffled(n: int, generator: Generator | None = None) -> np.ndarray[Any, DType]:
+    """A random order of 0 to n - 1, int64."""
+    order = np.arange(n)
+    (np.random if generator is None and _generator is None else generator or _generator).shuffle(  # type: ignore[union-attr]
+        order
+    )
+    return order
+
+
+def integers(low: int, high: int, generator: Generator | None = None) -> int:
+    """One integer of [low, high), uniform."""
+    source = generator or _generator
+    if source is None:
+        return int(np.random.randint(low, high))
+    return int(source.integers(low, high))

@@ -1,0 +1,449 @@
+"""`Tensor`: an array that knows how it was computed.
+
+What you can do here: create tensors (the constructor, `rand`, `zeros`, `one_hot` and the other
+factories), look at them (`shape`, `dtype`, `numpy`, `item`), move them (`to`), and differentiate
+what was computed from them (`backward`, `grad`). Arithmetic and the methods that compute, `sum`
+and `reshape` for two, are the functions of `babygrad.ops`; that package puts them on the class.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from babygrad import _state, autograd
+from babygrad._factories import TensorFactories
+from babygrad._methods import TensorMethods
+from babygrad.autograd import Function, Hook, NDArray, Node
+from babygrad.device import Device, current, find
+from babygrad.dtypes import FLOAT32, DType, as_dtype, is_float
+
+__all__ = ["NDArray", "Tensor", "from_dlpack", "from_numpy", "ones_like", "tensor", "zeros_like"]
+
+
+class Tensor(TensorMethods, TensorFactories):
+    """An n-dimensional array with automatic differentiation.
+
+    Parameters
+    ----------
+    data : Tensor, array, number or nested list
+        The values, which are copied.
+    device : str, optional
+        `"cpu"`, `"cpu:numpy"`, `"cpu:cpp"` or `"cpu:numba"`; by default that of `data` when it is
+        a Tensor, else the default device.
+    dtype : str or dtype, optional
+        The type to cast to, float32 by default whatever `data` is, as in the book. None keeps
+        the type of an array or Tensor; lists and numbers become float32.
+    requires_grad : bool
+        Record operations on this tensor, so that `backward` computes its gradient.
+
+    Raises
+    ------
+    TypeError
+        When `data` cannot become an array of numbers, or an integer tensor is to require grad.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> x = babygrad.Tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    array([2., 4.], dtype=float32)
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_data",
+        "_device",
+        "_grad",
+        "_hooks",
+        "_node",
+        "_requires_grad",
+        "_version",
+    )
+
+    _data: NDArray
+    _device: Device
+    _grad: NDArray | None
+    _hooks: list[Hook] | None
+    _node: Node | None
+    _requires_grad: bool
+    _version: list[int]
+
+    # numpy must leave `array + tensor` to Tensor.__radd__ instead of looping over its elements.
+    __array_ufunc__ = None
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        device: str | None = None,
+        dtype: Any = "float32",
+        requires_grad: bool = False,
+    ) -> None:
+        if device is not None:
+            self._device = find(device)
+        else:
+            self._device = data._device if isinstance(data, Tensor) else current()
+        self._data = _to_array(data, dtype)
+        self._node = None
+        self._grad = None
+        self._hooks = None
+        self._version = [0]
+        self._requires_grad = False
+        if requires_grad:
+            self.requires_grad_()
+
+    @classmethod
+    def _wrap(cls, data: NDArray, device: Device) -> Tensor:
+        """A leaf around an array that is not copied."""
+        return autograd._make(data, None, False, device, [0])
+
+    # ----- What it is -----
+
+    @property
+    def data(self) -> NDArray:
+        """The values, a numpy array that is not copied.
+
+        Assigning to it (`w.data -= 0.1 * w.grad`) replaces them, and a backward pass that needs
+        the old ones will refuse to run. Writing into the array itself (`w.data[0] = 5`) goes past
+        this property and cannot be seen.
+        """
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        if value is self._data:
+            self._touch()
+            return
+        array = value._data if isinstance(value, Tensor) else np.asarray(value)
+        dtype = as_dtype(array.dtype, "Tensor.data")
+        # Kernels take aligned arrays in the machine's byte order; others are converted once, here.
+        self._data = np.require(array, dtype, "A")
+        self._version = [_state.tick()]
+
+    def _touch(self) -> None:
+        """Note that the values were written to, for backward passes that need the old ones."""
+        self._version[0] = _state.tick()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size along each axis."""
+        return self._data.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The type of the elements, a numpy dtype."""
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._data.size
+
+    @property
+    def device(self) -> str:
+        """The device string, as it was given."""
+        return self._device.name
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 - numpy's name
+        """The tensor with its last two axes swapped."""
+        return self.transpose()
+
+    # ----- Gradients -----
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Start or stop recording operations on this leaf; returns the tensor itself."""
+        if requires_grad and not is_float(self._data.dtype):
+            raise TypeError(
+                f"requires_grad: only floating-point tensors have gradients; dtype is {self.dtype}"
+            )
+        if not requires_grad and self._node is not None:
+            raise RuntimeError(
+                "requires_grad: the result of a recorded operation cannot stop requiring grad; "
+                "use detach()"
+            )
+        self._requires_grad = bool(requires_grad)
+        return self
+
+    @property
+    def grad(self) -> NDArray | None:
+        """The gradient that backward passes have added up, a numpy array, or None."""
+        if self._node is None:
+            return self._grad
+        if self._node.grad is not None:
+            # The engine shares the arrays of inner gradients; a reader gets a private one.
+            self._node.grad = np.array(self._node.grad)
+        return self._node.grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            value = value._data if isinstance(value, Tensor) else np.asarray(value)
+            if value.shape != self._data.shape:
+                raise ValueError(
+                    f"grad: shape {value.shape} was assigned to the gradient of a tensor of shape "
+                    f"{self.shape}; they must be equal"
+                )
+        if self._node is None:
+            self._grad = value
+        else:
+            self._node.grad = value
+
+    @property
+    def _op(self) -> Function | None:
+        """The operation that made this tensor, None for a leaf and once the graph is freed."""
+        return None if self._node is None else self._node._op
+
+    @property
+    def _inputs(self) -> tuple[Any, ...]:
+        return () if self._node is None else self._node._inputs
+
+    def backward(self, grad: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to `.grad` of every leaf that it was computed from.
+
+        Parameters
+        ----------
+        grad : Tensor or array, optional
+            The upstream gradient, of this tensor's shape; ones by default.
+        retain_graph : bool
+            Keep the graph for another pass. Otherwise it is freed while the pass goes on.
+
+        Raises
+        ------
+        RuntimeError
+            When the tensor does not require grad, its graph was freed, or a value that the
+            gradient needs was modified in place; no gradient has been written then.
+        """
+        from babygrad import engine  # a layer above this one
+
+        engine.backward(self, grad, retain_graph)
+
+    def register_hook(self, hook: Hook) -> Hook:
+        """Call `hook(gradient)` when this tensor's gradient is complete, once in each pass.
+
+        The hook may return a Tensor to take the gradient's place.
+        """
+        if not self._requires_grad:
+            raise RuntimeError("register_hook: this tensor does not require grad")
+        owner: Any = self if self._node is None else self._node
+        owner._hooks = [*(owner._hooks or ()), hook]
+        return hook
+
+    def detach(self) -> Tensor:
+        """A copy without history, as in the book."""
+        return Tensor._wrap(self._data.copy(), self._device)
+
+    # ----- Out of the tensor -----
+
+    def numpy(self) -> NDArray:
+        """A copy of the values as a numpy array."""
+        return self._data.copy()
+
+    def item(self) -> Any:
+        """The only element as a Python number; raises unless there is exactly one."""
+        if self._data.size != 1:
+            raise ValueError(f"item: a tensor of shape {self.shape} has {self.size} elements, not 1")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return self._data.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise ValueError(
+                f"bool: the truth of a tensor of shape {self.shape} is ambiguous; "
+                "use any() or all()"
+            )
+        return bool(self._data.item())
+
+    def __index__(self) -> int:
+        return operator.index(self.item())
+
+    def __len__(self) -> int:
+        if self._data.ndim == 0:
+            raise TypeError("len: a tensor of shape () has no length")
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        if self._requires_grad:
+            raise RuntimeError(
+                "__array__: a tensor that requires grad would lose its graph in numpy; "
+                "call detach() first, or read .data"
+            )
+        array = self._data.view()
+        array.flags.writeable = False
+        if dtype is not None and np.dtype(dtype) != array.dtype:
+            if copy is False:
+                raise ValueError(
+                    f"__array__: copy=False, but {array.dtype} to {dtype} needs a copy"
+                )
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self._requires_grad:
+            raise BufferError("__dlpack__: this tensor requires grad; call detach() first")
+        return self._data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._data.__dlpack_device__()
+
+    def to(self, device: str) -> Tensor:
+        """This tensor on another device; the array is shared and the gradient flows through."""
+        target = find(device)
+        return self if target is self._device else Move(target)(self)
+
+    def __copy__(self) -> Self:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        if self._node is not None:
+            raise RuntimeError(
+                "deepcopy: only leaves can be copied, this tensor is the result of "
+                f"{type(self._op).__name__}; call detach() first"
+            )
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        twin._data = self._data.copy()
+        twin._grad = None if self._grad is None else self._grad.copy()
+        twin._node, twin._hooks, twin._version = None, None, [0]
+        twin._device, twin._requires_grad = self._device, self._requires_grad
+        return twin
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        values = np.array2string(self._data, separator=", ", prefix="Tensor(")
+        parts = [values]
+        if self.dtype != FLOAT32:
+            parts.append(f"dtype={self.dtype}")
+        if self.device != "cpu":
+            parts.append(f"device={self.device!r}")
+        if self._requires_grad:
+            parts.append("requires_grad=True")
+        return f"Tensor({', '.join(parts)})"
+
+    def __str__(self) -> str:
+        return str(self._data)
+
+
+autograd._bind_tensor_type(Tensor)
+
+
+class Move(Function):
+    """The same values on another device: no copy, for every device computes on numpy arrays."""
+
+    uses = ("",)
+
+    def __init__(self, target: Device) -> None:
+        self.target = target
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        self.source = inputs[0].device
+        out = super().__call__(*inputs)
+        out._device = self.target
+        if out._node is not None:
+            out._node._device = self.target
+        return out
+
+    def forward(self, a: NDArray) -> NDArray:
+        return a
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return out_grad.to(self.source)
+
+
+def _to_array(data: Any, dtype: Any) -> NDArray:
+    """A private array of `data`, cast to `dtype`, or of the type that None asks for."""
+    if isinstance(data, Tensor):
+        data = data._data
+    if dtype is not None:
+        dtype = as_dtype(dtype)
+    elif isinstance(data, np.ndarray | np.generic):
+        dtype = as_dtype(data.dtype)
+    else:
+        dtype = FLOAT32
+    try:
+        return np.array(data, dtype=dtype, subok=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"Tensor: data of type {type(data).__name__} is not an array of numbers ({error})"
+        ) from None
+
+
+def tensor(
+    data: Any, *, device: str | None = None, dtype: Any = "float32", requires_grad: bool = False
+) -> Tensor:
+    """`Tensor(data, ...)` as a function."""
+    return Tensor(data, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+def zeros_like(a: Tensor, *, requires_grad: bool = False) -> Tensor:
+    """Zeros of the shape, dtype and device of `a`."""
+    zeros = Tensor._wrap(np.zeros_like(a._data), a._device)
+    return zeros.requires_grad_() if requires_grad else zeros
+
+
+def ones_like(a: Tensor, *, requires_grad: bool = False) -> Tensor:
+    """Ones of the shape, dtype and device of `a`."""
+    ones = Tensor._wrap(np.ones_like(a._data), a._device)
+    return ones.requires_grad_() if requires_grad else ones
+
+
+def from_numpy(array: NDArray, *, device: str | None = None) -> Tensor:
+    """A tensor that shares the memory of `array`: a write to one is seen in the other.
+
+    Raises
+    ------
+    TypeError
+        When `array` is no numpy array, or not one of numbers in the machine's byte order.
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: expected a numpy array, got {type(array).__name__}")
+    if as_dtype(array.dtype, "from_numpy") != array.dtype or not array.flags.aligned:
+        raise TypeError(
+            "from_numpy: the array is unaligned or byte-swapped and cannot be shared; "
+            "use Tensor(array, dtype=None), which copies"
+        )
+    return Tensor._wrap(array.view(np.ndarray), current() if device is None else find(device))
+
+
+def from_dlpack(source: Any, *, device: str | None = None) -> Tensor:
+    """A tensor that shares the memory of any object with `__dlpack__`, such as a torch tensor.
+
+    Examples
+    --------
+    >>> import babygrad, numpy
+    >>> babygrad.from_dlpack(numpy.arange(3.0)).tolist()
+    [0.0, 1.0, 2.0]
+    """
+    return from_numpy(np.from_dlpack(source), device=device)
