@@ -14,6 +14,14 @@ _TANH_CUBIC = 0.044715
 class Activations(Required):
     """Elementwise; the result has the shape and dtype of x. NaN in, NaN out."""
 
+    def chain_multiply(self, g: Array, derivative: Array) -> Array:
+        """g times the derivative, and 0 where g is 0 even if the derivative is infinite or NaN."""
+        return self.where(self.equal(g, 0), 0, self.multiply(g, derivative))
+
+    def chain_divide(self, g: Array, divisor: Array) -> Array:
+        """g / divisor, and 0 where g is 0 even if the divisor is."""
+        return self.where(self.equal(g, 0), 0, self.divide(g, divisor))
+
     def relu(self, x: Array) -> Array:
         """max(x, 0)."""
         return self.maximum(x, 0)
