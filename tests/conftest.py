@@ -1,0 +1,45 @@
+"""Fixtures that every test shares: the devices and the dtypes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import babygrad
+
+# `from samples import ...`: pytest's importlib mode puts no test folder on the path.
+sys.path.append(str(Path(__file__).parent))
+
+DEVICES = ("cpu:numpy", "cpu:cpp", "cpu:numba")
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each device in turn, and the default device while the test runs.
+
+    A device that does not load is skipped with its reason. With BABYGRAD_REQUIRE_CPP=1, as in
+    continuous integration, a missing cpu:cpp is an error: it must not go untested in silence.
+    """
+    name: str = request.param
+    try:
+        scope = babygrad.device(name)
+        scope.__enter__()
+    except RuntimeError as error:
+        if name == "cpu:cpp" and os.environ.get("BABYGRAD_REQUIRE_CPP") == "1":
+            raise
+        pytest.skip(str(error))
+    try:
+        yield name
+    finally:
+        scope.__exit__(None, None, None)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    """Each floating type that is computed in."""
+    name: str = request.param
+    return name

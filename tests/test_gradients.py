@@ -1,0 +1,167 @@
+"""Every differentiable operation against finite differences, first and second order.
+
+The samples come from `tests/samples`; the finite differences here know nothing of babygrad's own
+`gradcheck`. With float64 and steps of 1e-6, a central difference is good to about 1e-9 times the
+size of the third derivative; the tolerance leaves room for derivatives of a few hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from samples import Array, Sample, discover
+
+import babygrad
+from babygrad import Function, Tensor, ops
+
+SAMPLES = discover()
+STEP = 1e-6
+TOLERANCE = 2e-6
+
+# Public names of babygrad.ops whose results have no gradient: comparisons, tests, positions.
+WITHOUT_GRADIENT = {
+    "all", "any", "argmax", "argmin", "equal", "greater", "greater_equal", "isfinite", "isinf",
+    "isnan", "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "not_equal", "one_hot",
+}  # fmt: skip
+
+
+def weights_like(shape: tuple[int, ...], seed: int) -> Array:
+    return np.asarray(np.random.default_rng(seed).uniform(0.5, 1.5, shape))
+
+
+def weighted_sum(outputs: Any) -> Tensor:
+    """One number that depends on every output element, each with its own weight."""
+    listed = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    total = Tensor(0.0, dtype="float64")
+    for seed, out in enumerate(listed):
+        total = total + (out * Tensor(weights_like(out.shape, seed), dtype="float64")).sum()
+    return total
+
+
+def leaves(arrays: Sequence[Array]) -> list[Tensor]:
+    return [Tensor(a, dtype="float64", requires_grad=True) for a in arrays]
+
+
+def gradients(sample: Sample, arrays: Sequence[Array], create_graph: bool) -> tuple[Any, Any]:
+    """The inputs as leaves, and the gradients of the weighted sum with respect to them."""
+    inputs = leaves(arrays)
+    value = weighted_sum(sample.call(*inputs))
+    found = babygrad.grad(value, inputs, create_graph=create_graph, allow_unused=True)
+    return inputs, found
+
+
+def slope(sample: Sample, arrays: Sequence[Array], create_graph: bool = False) -> Any:
+    """A weighted sum of all first derivatives: what the second derivatives differentiate."""
+    inputs, found = gradients(sample, arrays, create_graph)
+    present = [g for g in found if g is not None]
+    return inputs, weighted_sum(present)
+
+
+def assert_derivative(
+    function: Callable[[list[Array]], float], arrays: Sequence[Array], analytic: Sequence[Array]
+) -> None:
+    """Compare with the central difference of `function` in every element of every input."""
+    for i, (array, gradient) in enumerate(zip(arrays, analytic, strict=True)):
+        assert gradient.shape == array.shape
+        for where in np.ndindex(array.shape):
+            values = []
+            for step in (STEP, -STEP):
+                moved = [a.copy() for a in arrays]
+                moved[i][where] += step
+                values.append(function(moved))
+            numeric = (values[0] - values[1]) / (2 * STEP)
+            assert abs(gradient[where] - numeric) <= TOLERANCE * max(1.0, abs(numeric)), (
+                f"input {i} at {where}: analytic {gradient[where]}, numeric {numeric}"
+            )
+
+
+def as_arrays(found: Any, arrays: Sequence[Array]) -> list[Array]:
+    return [np.zeros_like(a) if g is None else g.numpy() for g, a in zip(found, arrays, strict=True)]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=repr)
+def test_first_derivative(sample: Sample, device: str) -> None:
+    arrays = [a.copy() for a in sample.inputs]
+    inputs, found = gradients(sample, arrays, create_graph=False)
+    assert all(g is None or not g.requires_grad for g in found)
+
+    def value(moved: list[Array]) -> float:
+        tensors = [Tensor(a, dtype="float64") for a in moved]
+        return float(weighted_sum(sample.call(*tensors)))
+
+    assert_derivative(value, arrays, as_arrays(found, arrays))
+    for tensor, before in zip(inputs, sample.inputs, strict=True):
+        np.testing.assert_array_equal(tensor.data, before, "the operation changed its input")
+
+
+@pytest.mark.parametrize("sample", [s for s in SAMPLES if s.second], ids=repr)
+def test_second_derivative(sample: Sample, device: str) -> None:
+    arrays = list(sample.inputs)
+    inputs, total = slope(sample, arrays, create_graph=True)
+    if total.requires_grad:
+        found = babygrad.grad(total, inputs, allow_unused=True)
+    else:
+        found = [None] * len(inputs)  # linear: the first derivative is a constant
+    assert_derivative(
+        lambda moved: float(slope(sample, moved)[1]), arrays, as_arrays(found, arrays)
+    )
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=repr)
+def test_gradient_of_each_input_alone(sample: Sample, device: str) -> None:
+    """An operation that computes only what is asked for gives the same for one input as for all."""
+    _, together = gradients(sample, sample.inputs, create_graph=False)
+    for i, array in enumerate(sample.inputs):
+        inputs = [Tensor(a, dtype="float64") for a in sample.inputs]
+        inputs[i] = Tensor(array, dtype="float64", requires_grad=True)
+        value = weighted_sum(sample.call(*inputs))
+        alone = babygrad.grad(value, inputs[i], allow_unused=True) if value.requires_grad else None
+        expected, got = as_arrays([together[i], alone], [array, array])
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+def subclasses(cls: type[Function]) -> set[type[Function]]:
+    return {cls}.union(*(subclasses(sub) for sub in cls.__subclasses__()))
+
+
+def functions_of_ops() -> set[type[Function]]:
+    """Every differentiable Function that the modules of babygrad.ops define."""
+    return {
+        cls
+        for cls in subclasses(Function)
+        if cls.__module__.startswith("babygrad.ops") and cls.differentiable
+    }
+
+
+def test_every_public_operation_has_a_sample() -> None:
+    sampled = {sample.op for sample in SAMPLES}
+    public = {name for name in ops.__all__ if callable(getattr(ops, name))}
+    assert sampled - public == set(), "samples of operations that do not exist"
+    missing = sorted(public - sampled - WITHOUT_GRADIENT)
+    assert missing == [], f"add samples for {missing} to tests/samples"
+
+
+def test_every_function_is_differentiated_by_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    differentiated: set[type[Function]] = set()
+
+    def watched(original: Any) -> Any:
+        def backward(self: Function, out_grad: Any, node: Any) -> Any:
+            differentiated.add(type(self))
+            return original(self, out_grad, node)
+
+        return backward
+
+    for cls in functions_of_ops():
+        if "backward" in vars(cls):
+            monkeypatch.setattr(cls, "backward", watched(vars(cls)["backward"]))
+    with babygrad.device("cpu:numpy"):
+        for sample in SAMPLES:
+            inputs, total = slope(sample, sample.inputs, create_graph=True)
+            if total.requires_grad:
+                babygrad.grad(total, inputs, allow_unused=True)
+    missing = sorted(cls.__qualname__ for cls in functions_of_ops() - differentiated)
+    assert missing == [], f"no sample in tests/samples differentiates {missing}"
