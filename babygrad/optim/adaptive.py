@@ -1,0 +1,152 @@
+"""RMSprop and Adagrad: a learning rate for each coordinate, from the squares of its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from babygrad.optim.optimizer import Group, Hyperparameter, Optimizer, buffers
+from babygrad.tensor import NDArray, Tensor
+
+if TYPE_CHECKING:
+    from babygrad.backends.base import Backend
+
+
+class RMSprop(Optimizer):
+    """Gradients divided by the root of their mean square.
+
+    With g the gradient plus `weight_decay * p`, and v and b zero at first:
+
+        v = alpha * v + (1 - alpha) * g * g
+        b = momentum * b + g / (sqrt(v) + eps)
+        p = p - lr * b
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        Parameters, or groups of them.
+    lr : float
+        Learning rate.
+    alpha : float
+        Decay of the mean square, in [0, 1).
+    eps : float
+        Added to the root, against division by zero.
+    weight_decay : float
+        Weight of the L2 penalty.
+    momentum : float
+        Of [0, 1); 0 keeps no `b`.
+
+    Attributes
+    ----------
+    v, velocity : dict
+        Each parameter's `v` and `b`, arrays.
+
+    References
+    ----------
+    T. Tieleman, G. Hinton, "Lecture 6.5, rmsprop", Neural networks for machine learning, 2012.
+    """
+
+    states = ("v", "velocity")
+    v: dict[Tensor, NDArray]
+    velocity: dict[Tensor, NDArray]
+
+    alpha = Hyperparameter()
+    eps = Hyperparameter()
+    weight_decay = Hyperparameter()
+    momentum = Hyperparameter()
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Group],
+        lr: float = 0.01,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+    ) -> None:
+        super().__init__(
+            params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum
+        )
+
+    def update(self, xp: Backend, params: list[Tensor], grads: list[NDArray], group: Group) -> None:
+        lr, alpha, momentum = group["lr"], group["alpha"], group["momentum"]
+        velocity = buffers(xp, self.velocity, params) if momentum else []
+        squares = buffers(xp, self.v, params)
+        for i, (p, g, v) in enumerate(zip(params, grads, squares, strict=True)):
+            g = with_decay(xp, p._data, g, group["weight_decay"])
+            square = xp.multiply(xp.square(g), 1 - alpha)
+            xp.setitem(v, ..., xp.add(xp.multiply(v, alpha), square))
+            b = xp.divide(g, xp.add(xp.sqrt(v), group["eps"]))
+            if momentum:
+                b = xp.add(xp.multiply(velocity[i], momentum), b)
+                xp.setitem(velocity[i], ..., b)
+            descend(xp, p._data, b, lr)
+
+
+class Adagrad(Optimizer):
+    """Gradients divided by the root of the sum of all their squares so far.
+
+    With g the gradient plus `weight_decay * p`, and v zero at first:
+
+        v = v + g * g
+        p = p - lr * g / (sqrt(v) + eps)
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        Parameters, or groups of them.
+    lr : float
+        Learning rate.
+    eps : float
+        Added to the root, against division by zero.
+    weight_decay : float
+        Weight of the L2 penalty.
+
+    Attributes
+    ----------
+    v : dict
+        Each parameter's sum of squares, an array.
+
+    References
+    ----------
+    J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning and
+    stochastic optimization", 2011.
+    """
+
+    states = ("v",)
+    v: dict[Tensor, NDArray]
+
+    eps = Hyperparameter()
+    weight_decay = Hyperparameter()
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Group],
+        lr: float = 0.01,
+        eps: float = 1e-10,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, eps=eps, weight_decay=weight_decay)
+
+    def update(self, xp: Backend, params: list[Tensor], grads: list[NDArray], group: Group) -> None:
+        squares = buffers(xp, self.v, params)
+        for p, g, v in zip(params, grads, squares, strict=True):
+            g = with_decay(xp, p._data, g, group["weight_decay"])
+            xp.setitem(v, ..., xp.add(v, xp.square(g)))
+            descend(xp, p._data, xp.divide(g, xp.add(xp.sqrt(v), group["eps"])), group["lr"])
+
+
+def with_decay(xp: Backend, p: NDArray, g: NDArray, weight_decay: float) -> NDArray:
+    """The gradient of the loss with an L2 penalty: g + weight_decay * p."""
+    return xp.add(g, xp.multiply(p, weight_decay)) if weight_decay else g
+
+
+def shrink(xp: Backend, p: NDArray, lr: float, weight_decay: float) -> None:
+    """Decoupled weight decay, in place: p = p * (1 - lr * weight_decay)."""
+    if weight_decay:
+        xp.setitem(p, ..., xp.multiply(p, 1 - lr * weight_decay))
+
+
+def descend(xp: Backend, p: NDArray, direction: NDArray, lr: float) -> None:
+    """A step, in place: p = p - lr * direction."""
+    xp.setitem(p, ..., xp.subtract(p, xp.multiply(direction, lr)))

@@ -1,0 +1,223 @@
+"""Gradient clipping and learning-rate schedules."""
+
+import math
+
+import numpy as np
+import pytest
+
+from babygrad import Tensor
+from babygrad.optim import (
+    SGD,
+    CosineLR,
+    LinearWarmup,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    Scheduler,
+    StepLR,
+    clip_grad_norm,
+    clip_grad_value,
+)
+
+
+def with_gradients(*gradients, dtype="float64"):
+    params = []
+    for g in gradients:
+        p = Tensor(np.zeros(np.shape(g)), dtype=dtype, requires_grad=True)
+        p.grad = np.array(g, dtype)
+        params.append(p)
+    return params
+
+
+# ----- Clipping -----
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_t14_clip_grad_norm_scales_and_returns_the_norm_before(device, dtype):
+    params = with_gradients([3.0, 0.0], [[4.0]], dtype=dtype)
+    without = Tensor([1.0], requires_grad=True)
+    assert clip_grad_norm([*params, without], 1.0) == 5.0
+    # max_norm / norm is 0.2, rounded once in float64 and once in the dtype.
+    np.testing.assert_allclose(params[0].grad, [0.6, 0.0], rtol=np.finfo(dtype).eps)
+    np.testing.assert_allclose(params[1].grad, [[0.8]], rtol=np.finfo(dtype).eps)
+    assert params[0].grad.dtype == dtype
+    assert without.grad is None
+
+
+def test_t14_clip_grad_norm_leaves_small_and_zero_gradients(device):
+    params = with_gradients([0.3, 0.4])
+    assert clip_grad_norm(params, 1.0) == pytest.approx(0.5, rel=1e-15)
+    assert params[0].grad.tolist() == [0.3, 0.4]
+    params = with_gradients([0.0, 0.0])
+    assert clip_grad_norm(params, 0.0) == 0.0
+    assert params[0].grad.tolist() == [0.0, 0.0]
+    assert clip_grad_norm([], 1.0) == 0.0
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+def test_t14_a_norm_that_is_not_finite_is_reported(device, bad):
+    params = with_gradients([1.0, bad], [2.0])
+    norm = clip_grad_norm(params, 1.0)
+    assert math.isnan(norm) if math.isnan(bad) else norm == math.inf
+    assert params[1].grad.tolist() == [2.0]
+    with pytest.raises(RuntimeError, match=f"the norm of the gradients is {norm}"):
+        clip_grad_norm(params, 1.0, error_if_nonfinite=True)
+
+
+def test_clip_grad_norm_of_float32_does_not_overflow(device):
+    params = with_gradients([3e30, 4e30], dtype="float32")
+    assert clip_grad_norm(params, 1.0) == pytest.approx(5e30, rel=1e-6)
+    np.testing.assert_allclose(params[0].grad, [0.6, 0.8], rtol=1e-6)
+
+
+def test_clipping_one_of_two_gradients_that_share_an_array(device):
+    shared = np.array([3.0, 4.0])
+    p, q = with_gradients([0.0, 0.0], [0.0, 0.0])
+    p.grad, q.grad = shared, shared
+    clip_grad_norm([p], 1.0)
+    assert q.grad.tolist() == [3.0, 4.0]
+
+
+def test_clip_grad_value(device):
+    (p,) = with_gradients([-5.0, -0.5, 0.0, 7.0, math.nan])
+    clip_grad_value([p], 1.0)
+    np.testing.assert_array_equal(p.grad, [-1.0, -0.5, 0.0, 1.0, math.nan])
+
+
+def test_clipping_refuses_a_negative_or_nan_bound():
+    with pytest.raises(ValueError, match=r"clip_grad_norm: max_norm \(=-1\) must not be negative"):
+        clip_grad_norm([], -1)
+    with pytest.raises(ValueError, match=r"clip_grad_value: max_value \(=nan\)"):
+        clip_grad_value([], math.nan)
+
+
+# ----- Schedules -----
+
+
+def optimizer(*rates):
+    params = [{"params": [Tensor([0.0], requires_grad=True)], "lr": lr} for lr in rates]
+    return SGD(params)
+
+
+def rates(schedule, steps):
+    """The learning rates of the first group at step 0, 1, ..."""
+    found = [schedule.optimizer.lr]
+    for _ in range(steps):
+        schedule.step()
+        found.append(schedule.optimizer.lr)
+    return found
+
+
+def test_step_lr():
+    found = rates(StepLR(optimizer(1.0), step_size=3, gamma=0.5), 7)
+    assert found == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_cosine_lr():
+    found = rates(CosineLR(optimizer(1.0), total_steps=4, min_lr=0.2), 6)
+    half = math.sqrt(0.5)
+    expected = [1.0, 0.6 + 0.4 * half, 0.6, 0.6 - 0.4 * half, 0.2, 0.2, 0.2]
+    np.testing.assert_allclose(found, expected, rtol=1e-15)
+
+
+def test_linear_warmup_alone_and_before_another():
+    assert rates(LinearWarmup(optimizer(1.0), 4), 5) == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    inner = optimizer(1.0)
+    found = rates(LinearWarmup(inner, 2, StepLR(inner, step_size=2, gamma=0.1)), 6)
+    np.testing.assert_allclose(found, [0.5, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01], rtol=1e-15)
+
+
+def test_linear_warmup_before_a_schedule_that_starts_below_its_base():
+    inner = optimizer(3.0)
+    schedule = LinearWarmup(inner, 1, OneCycleLR(inner, max_lr=1.0, total_steps=10))
+    assert inner.lr == 3.0
+    schedule.step()
+    assert inner.lr == pytest.approx(1 / 25)
+
+
+def test_one_cycle_lr():
+    found = rates(OneCycleLR(optimizer(9.0), max_lr=1.0, total_steps=10, pct_start=0.5), 12)
+    assert found[0] == pytest.approx(1 / 25, rel=1e-15)
+    assert found[4] == pytest.approx(1.0, rel=1e-15)
+    assert found[2] == pytest.approx((1 + 1 / 25) / 2, rel=1e-12)  # half way up
+    assert found[9] == found[12] == pytest.approx(1 / 25 / 1e4, rel=1e-9)
+    assert max(found) == found[4]
+
+
+def test_reduce_lr_on_plateau():
+    schedule = ReduceLROnPlateau(optimizer(1.0, 0.5), factor=0.5, patience=1, min_lr=0.2)
+    found = []
+    for metric in [3.0, 2.0, 2.0, 2.0, 1.0, math.nan, 1.0, 1.0, 1.0]:
+        schedule.step(metric)
+        found.append(schedule.optimizer.lr)
+    assert found == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2]
+    assert schedule.optimizer.param_groups[1]["lr"] == 0.2
+
+
+def test_reduce_lr_on_plateau_of_a_metric_that_rises():
+    schedule = ReduceLROnPlateau(optimizer(1.0), mode="max", factor=0.5, patience=0)
+    for metric in [0.5, 0.6, 0.60001]:
+        schedule.step(metric)
+    assert schedule.optimizer.lr == 0.5  # a gain below the threshold is none
+
+
+def test_every_group_keeps_its_own_base():
+    groups = optimizer(1.0, 0.1)
+    rates(StepLR(groups, step_size=1, gamma=0.5), 2)
+    assert [group["lr"] for group in groups.param_groups] == [0.25, 0.025]
+
+
+SCHEDULES = {
+    "step": lambda o: StepLR(o, 3),
+    "cosine": lambda o: CosineLR(o, 20),
+    "warmup": lambda o: LinearWarmup(o, 5, CosineLR(o, 20)),
+    "one-cycle": lambda o: OneCycleLR(o, 1.0, 20),
+}
+
+
+@pytest.mark.parametrize("case", SCHEDULES)
+def test_a_resumed_schedule_goes_on_as_the_other_would(case):
+    make = SCHEDULES[case]
+    through = make(optimizer(1.0))
+    rates(through, 7)
+    resumed = make(optimizer(0.3))
+    resumed.load_state_dict(through.state_dict())
+    assert resumed.optimizer.lr == through.optimizer.lr
+    assert rates(resumed, 10) == rates(through, 10)
+
+
+def test_a_resumed_plateau_goes_on():
+    through = ReduceLROnPlateau(optimizer(1.0), patience=2)
+    through.step(1.0)
+    through.step(1.0)
+    resumed = ReduceLROnPlateau(optimizer(1.0), patience=2)
+    resumed.load_state_dict(through.state_dict())
+    for schedule in (through, resumed):
+        schedule.step(1.0)
+        schedule.step(1.0)
+    assert resumed.optimizer.lr == through.optimizer.lr == pytest.approx(0.1)
+
+
+REFUSALS = {
+    "step": (lambda: StepLR(optimizer(1.0), 0), r"StepLR: step_size \(=0\) must be a positive int"),
+    "cosine": (lambda: CosineLR(optimizer(1.0), 1.5), r"total_steps \(=1.5\)"),
+    "warmup": (lambda: LinearWarmup(optimizer(1.0), True), r"warmup_steps \(=True\)"),
+    "cycle": (lambda: OneCycleLR(optimizer(1.0), 1.0, 10, 1.0), r"pct_start \(=1.0\) must be betw"),
+    "mode": (lambda: ReduceLROnPlateau(optimizer(1.0), "low"), r"mode \(='low'\) must be 'min'"),
+    "factor": (lambda: ReduceLROnPlateau(optimizer(1.0), factor=2), r"factor \(=2\) must be betw"),
+    "groups": (
+        lambda: StepLR(optimizer(1.0), 1).load_state_dict({"t": 1, "base": [1.0, 2.0]}),
+        "the state is of 2 parameter groups, the optimizer has 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusals(case):
+    call, message = REFUSALS[case]
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_subclass_must_say_what_the_rate_is():
+    with pytest.raises(NotImplementedError, match=r"Scheduler must define learning_rate"):
+        Scheduler(optimizer(1.0))
