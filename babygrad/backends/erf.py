@@ -67,8 +67,8 @@ def erf(x: Array) -> Array:
         inside = (wide >= low) & (wide < high)
         result[inside] = branch(wide[inside])
     result[np.isnan(wide)] = np.nan
-    result = np.copysign(result, x)
-    return result.astype(x.dtype if x.dtype.kind == "f" else np.float64, copy=False)
+    signed: Array = np.copysign(result, x)
+    return signed.astype(x.dtype if x.dtype.kind == "f" else np.float64, copy=False)
 
 
 def _near_0(x: Array) -> Array:

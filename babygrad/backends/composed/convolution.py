@@ -68,7 +68,7 @@ class Convolution(Required):
         for tap, pixels in taps(w.shape[:2], out, stride, dilation):
             seen = self._split(self.getitem(padded, pixels), groups)
             y = self.add(y, self.matmul(seen, self._split(self.getitem(w, tap), groups)))
-        y = self._join(y, (n, *out, w.shape[3]))
+        y = self.ascontiguousarray(self._join(y, (n, *out, w.shape[3])))
         return y if b is None else self.add(y, b)
 
     def conv2d_input_grad(

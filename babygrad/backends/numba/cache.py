@@ -7,6 +7,7 @@ of every kernel's source, because Numba itself does not notice a change in a fun
 kernel calls (numba/numba#9483).
 """
 
+# mypy: allow-untyped-calls
 from __future__ import annotations
 
 import hashlib
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from numba.core import caching
 
@@ -85,7 +86,7 @@ def _usable(path: Path) -> bool:
         return False
 
 
-class _Locator(caching._CacheLocator):  # type: ignore[misc]
+class _Locator(caching._CacheLocator):
     def __init__(self, line: int) -> None:
         self._line = line
 
@@ -103,11 +104,11 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]
         return cls(py_func.__code__.co_firstlineno)
 
 
-class _Implementation(caching.CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = (_Locator,)
+class _Implementation(caching.CompileResultCacheImpl):
+    _locator_classes: ClassVar[Any] = [_Locator]
 
 
-class _Cache(caching.FunctionCache):  # type: ignore[misc]
+class _Cache(caching.FunctionCache):
     """Numba's cache of one function; a file that cannot be read or written counts as absent."""
 
     _impl_class = _Implementation

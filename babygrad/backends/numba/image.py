@@ -12,7 +12,7 @@ from babygrad.backends.composed.convolution import output_size
 from babygrad.backends.composed.pooling import pooled_size
 from babygrad.backends.numba.kernels import convolution as packing
 from babygrad.backends.numba.kernels import pooling as kernels
-from babygrad.backends.numba.layout import contiguous, covers, covers_alike
+from babygrad.backends.numba.layout import contiguous, covers
 from babygrad.backends.numpy import NumpyBackend
 
 # Bytes of packed pixels at a time: they are written, then read once by the product, and should
@@ -27,9 +27,11 @@ class NumbaConvolution(NumpyBackend):
     """
 
     def linear(self, x: Array, w: Array, b: Array | None) -> Array:
-        y = self.matmul(x, w)
-        if b is None or not covers(y, b) or b.shape != y.shape[-1:]:
-            return y if b is None else self.add(y, b)
+        y: Array = self.matmul(x, w)
+        if b is None:
+            return y
+        if not covers(y, b) or b.shape != y.shape[-1:]:
+            return super().linear(x, w, b)
         y += b
         return y
 

@@ -36,7 +36,10 @@ def covers_alike(first: Array, *others: Array) -> bool:
 
 
 def contiguous(x: Array) -> Array:
-    """``x`` if it is C-contiguous, aligned and writable (a type of its own to Numba), else a copy."""
+    """``x`` if it is C-contiguous, aligned and writable, else a copy that is.
+
+    Read-only arrays are a type of their own to Numba: each kernel would compile once more.
+    """
     return x if x.flags.carray else np.array(x, order="C")
 
 
@@ -50,7 +53,7 @@ def elementwise(kernel: Kernel, *operands: Any) -> Array:
 
     Arrays among the operands have one shape; the result has the layout of the first.
     """
-    y = np.empty_like(operands[0])
+    y: Array = np.empty_like(operands[0])
     order = tuple(range(y.ndim)) if y.flags.c_contiguous else memory_order(y)
     kernel(y.size, *(_vector(a, order) for a in operands), _vector(y, order))
     return y

@@ -108,8 +108,8 @@ class NumbaNormalization(NumpyBackend):
 class _Channels:
     """An array seen as (A, C, S): the axes before the channels, the channels, the axes after.
 
-    Channels-last memory (S = 1) is seen as it lies; anything that is dense in neither order is copied
-    to it.
+    Channels-last memory (S = 1) is seen as it lies; what is dense in neither order is copied to
+    it.
     """
 
     def __init__(self, x: Array, axis: int) -> None:

@@ -1,7 +1,7 @@
 """How kernels are compiled and run.
 
-`kernel` turns a function with ``prange`` loops into two Numba functions, a parallel and a serial one,
-each compiled on its first call. Both do the same arithmetic in the same order: a kernel splits
+`kernel` turns a function with ``prange`` loops into two Numba functions, a parallel and a serial
+one, each compiled on its first call. Both do the same arithmetic in the same order: a kernel splits
 its work by size and never by the number of threads, so results are the same bits in either.
 
 The parallel one runs when the work is large enough and no other Python thread is in one (Numba's
@@ -28,7 +28,7 @@ PARALLEL_FROM = 8192
 
 # error_model "numpy": x / 0 is an IEEE infinity; the check for it would also keep LLVM from
 # vectorising (4 times slower). No fastmath: NaN must survive.
-_OPTIONS = {"error_model": "numpy", "nogil": True}
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
 helper: Callable[..., Any] = numba.njit(**_OPTIONS)
 """Decorator for functions that kernels call."""

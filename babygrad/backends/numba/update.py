@@ -112,10 +112,10 @@ def _middle_sums(x: Array) -> Array:
     if inner == 1:
         rows = np.empty((outer, blocks))
         kernels.row_sums(x.size, x.reshape(outer, middle), rows)
-        return rows.sum(1)
+        return np.asarray(rows.sum(1))
     sums = np.zeros((outer, min(blocks, middle), inner))
     kernels.middle_sums(x.size, x, sums)
-    return sums.sum(1)
+    return np.asarray(sums.sum(1))
 
 
 def _flat_in_place(p: Array, g: Array, *states: Array) -> list[Array] | None:

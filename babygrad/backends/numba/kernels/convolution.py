@@ -39,7 +39,7 @@ def unpack_add(columns, first, out_h, out_w, stride, before, dilation, gx):
 
     Each input row gathers what is its own, so that no two threads write to one place.
     """
-    images, height, width, channels = gx.shape
+    _, height, width, channels = gx.shape
     lines = columns.shape[0]
     first_image = first // out_h
     last_image = (first + lines - 1) // out_h

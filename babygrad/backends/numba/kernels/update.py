@@ -1,4 +1,4 @@
-"""Optimizer steps, scatter and sums; definitions in ``composed/optimizer.py`` and ``scatter.py``."""
+"""Optimizer steps, scatter and sums; definitions in ``composed/`` under the same names."""
 
 # mypy: allow-untyped-defs, allow-untyped-calls
 from __future__ import annotations

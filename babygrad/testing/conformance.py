@@ -1,0 +1,51 @@
+"""The suite that a third party subclasses."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+from babygrad.backends.base import Backend
+from babygrad.testing.suite_arrays import (
+    CreationSuite,
+    IndexingSuite,
+    MatmulSuite,
+    ReductionSuite,
+    ShapeSuite,
+)
+from babygrad.testing.suite_elementwise import ElementwiseSuite
+from babygrad.testing.suite_image import ConvolutionSuite, PoolingSuite
+from babygrad.testing.suite_neural import (
+    AttentionSuite,
+    NormalizationSuite,
+    OptimizerSuite,
+    SoftmaxSuite,
+)
+
+
+class BackendConformance(
+    CreationSuite,
+    ElementwiseSuite,
+    ReductionSuite,
+    ShapeSuite,
+    IndexingSuite,
+    MatmulSuite,
+    SoftmaxSuite,
+    NormalizationSuite,
+    ConvolutionSuite,
+    PoolingSuite,
+    AttentionSuite,
+    OptimizerSuite,
+):
+    """Every member of the interface, in float32 and float64, against independent oracles.
+
+    Set `backend` to an instance, or override the fixture `xp` where the backend needs setting up.
+    """
+
+    backend: ClassVar[Backend]
+
+    @pytest.fixture
+    def xp(self) -> Backend:
+        """The backend under test."""
+        return self.backend
