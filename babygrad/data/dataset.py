@@ -1,0 +1,147 @@
+"""Datasets: what has a length and gives a sample for an index.
+
+A dataset that can fetch many samples at once says so with a method `get_batch(indices)`, which
+returns the arrays of a whole batch; `DataLoader` uses it in place of indexing sample by sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from babygrad.tensor import NDArray, Tensor
+
+Transform = Callable[[Any], Any]
+
+
+class Dataset:
+    """Base class: subclass it and define `__getitem__` and `__len__`.
+
+    Parameters
+    ----------
+    transforms : sequence of callable, optional
+        Functions of one sample's input, applied in order by `apply_transforms`.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> class Squares(babygrad.data.Dataset):
+    ...     def __getitem__(self, index):
+    ...         return self.apply_transforms(float(index)), index * index
+    ...     def __len__(self):
+    ...         return 3
+    >>> Squares(transforms=[lambda x: -x])[2]
+    (-2.0, 4)
+    """
+
+    def __init__(self, transforms: Sequence[Transform] | None = None) -> None:
+        self.transforms = transforms
+
+    def __getitem__(self, index: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define __getitem__(index)")
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} must define __len__()")
+
+    def apply_transforms(self, x: Any) -> Any:
+        """The input after all transforms, in their order."""
+        for transform in self.transforms or ():
+            x = transform(x)
+        return x
+
+
+class ArrayDataset(Dataset):
+    """Arrays or Tensors of equal length, whose i-th rows together are sample i.
+
+    Parameters
+    ----------
+    *arrays : array, Tensor or list
+        At least one; equal in length along the first axis. Arrays are not copied and keep their
+        dtype; lists of floats become float32.
+    transforms : sequence of callable, optional
+        Applied to the row of the first array.
+
+    Raises
+    ------
+    ValueError
+        When there is no array, one has no axis, or their lengths differ.
+
+    Examples
+    --------
+    >>> import babygrad, numpy
+    >>> dataset = babygrad.data.ArrayDataset(numpy.eye(3), [7, 8, 9])
+    >>> dataset[1]
+    (array([0., 1., 0.]), 8)
+    """
+
+    def __init__(self, *arrays: Any, transforms: Sequence[Transform] | None = None) -> None:
+        super().__init__(transforms)
+        name = type(self).__name__
+        self.arrays = tuple(as_array(a) for a in arrays)
+        if not arrays or any(a.ndim == 0 for a in self.arrays):
+            raise ValueError(f"{name}: give one or more arrays that have a first axis")
+        lengths = [len(a) for a in self.arrays]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"{name}: the arrays differ in length: {lengths}")
+
+    def __getitem__(self, index: Any) -> Any:
+        first, *others = (a[index] for a in self.arrays)
+        return (self.apply_transforms(first), *others)
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def get_batch(self, indices: NDArray) -> tuple[NDArray, ...]:
+        """The rows at `indices` of every array."""
+        first, *others = self.arrays
+        return (transformed_rows(self, first, indices), *(rows(a, indices) for a in others))
+
+
+class TensorDataset(ArrayDataset):
+    """`ArrayDataset` under the name that it has elsewhere."""
+
+
+def as_array(data: Any) -> NDArray:
+    """The array of a Tensor or an array, not copied; a new one of a list or number.
+
+    Floats become float32, as Tensor makes them, but integers stay integers: they may be labels.
+    """
+    if isinstance(data, Tensor):
+        return data.data
+    array = np.asarray(data)
+    if array.dtype == np.float64 and not hasattr(data, "dtype"):
+        return array.astype(np.float32)
+    return array
+
+
+def rows(array: NDArray, indices: NDArray) -> NDArray:
+    """A copy of the rows at `indices`."""
+    # take copies row by row; for images of 3 kB it takes two thirds of array[indices]'s time.
+    return array.take(indices, axis=0)
+
+
+def transformed_rows(dataset: Dataset, array: NDArray, indices: NDArray) -> NDArray:
+    """A copy of the rows at `indices`, each after the dataset's transforms."""
+    if not dataset.transforms:
+        return rows(array, indices)
+    return np.stack(list(_transformed(dataset, array, indices)))
+
+
+def _transformed(dataset: Dataset, array: NDArray, indices: Iterable[int]) -> Iterator[Any]:
+    for index in indices:
+        with naming_sample(index):
+            # A copy, so that a transform that writes into its input leaves the dataset alone.
+            yield dataset.apply_transforms(array[index].copy())
+
+
+@contextmanager
+def naming_sample(index: int) -> Iterator[None]:
+    """Tell an exception which sample was being read when it was raised."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"This happened while reading sample {index} of the dataset.")
+        raise
