@@ -1,0 +1,224 @@
+"""The command line: `babygrad train` trains a network on digits, `babygrad devices` looks around.
+
+Bad input ends with exit code 2 and one line on stderr, a training that diverges with code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import babygrad
+from babygrad.backends import registry
+from babygrad.data import DataLoader, MNISTDataset, RandomCrop, mnist5k
+from babygrad.data.mnist import mnist_folder
+from babygrad.device import Device, find
+from babygrad.models import DigitsCNN, DigitsMLP
+from babygrad.nn import SoftmaxLoss
+from babygrad.optim import Adam, CosineLR
+from babygrad.trainer import Trainer
+
+MODELS = {"cnn": DigitsCNN, "mlp": DigitsMLP}
+CLASSES = 10
+
+# Adam with a cosine schedule and random shifts by up to SHIFT pixels. On mnist5k's test images the
+# CNN reaches 97.7 to 98.0 % so; without shifts 95 %, in 8 epochs 97.2 to 97.4 %.
+EPOCHS = 15
+BATCH_SIZE = 64
+LEARNING_RATE = 3e-3
+SHIFT = 2
+
+Result = TypeVar("Result")
+
+
+class BadInput(Exception):  # noqa: N818 - the input is bad, the program is not in error
+    """The user gave something that cannot be used; the message says what."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line, by default the program's own, and return the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except BadInput as error:
+        # Some reasons have several lines; the promise is one.
+        print(f"babygrad {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+# ----- babygrad train -----
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train a network on digits, report its accuracy on the test images and save it."""
+    name = arguments.device or _checked(babygrad.get_default_device)
+    device = _checked(find, name)
+    digits = _digits(arguments.data)
+    out = arguments.out or Path(f"mnist-{arguments.model}.safetensors")
+    _check_writable(out)
+    babygrad.manual_seed(arguments.seed)
+    with babygrad.device(device.name):
+        return _train(arguments, device, digits, out)
+
+
+def _train(
+    arguments: argparse.Namespace,
+    device: Device,
+    digits: tuple[MNISTDataset, MNISTDataset],
+    out: Path,
+) -> int:
+    train_set, test_set = digits
+    loader = DataLoader(train_set, arguments.batch_size, shuffle=True)
+    test_loader = DataLoader(test_set, batch_size=500)
+    model = MODELS[arguments.model]()
+    optimizer = Adam(model.parameters(), arguments.lr)
+    schedule = CosineLR(optimizer, arguments.epochs * len(loader))
+    trainer = Trainer(model, optimizer, SoftmaxLoss(), loader, scheduler=schedule)
+
+    print(
+        f"{arguments.model} on {device.name} ({type(device.backend).__name__}), "
+        f"{len(train_set)} training and {len(test_set)} test images",
+        flush=True,
+    )
+    begin = time.perf_counter()
+    try:
+        history = trainer.fit(arguments.epochs)
+    except RuntimeError as error:
+        print(f"babygrad train: {error}", file=sys.stderr)
+        return 1
+    speed = len(history["loss"]) * len(train_set) / (time.perf_counter() - begin)
+    accuracy = trainer.evaluate(test_loader)
+    model.save(out)
+    print(f"test accuracy {100 * accuracy:.2f} %, {speed:,.0f} samples/s, saved {out}")
+    return 0
+
+
+def _digits(folder: Path | None) -> tuple[MNISTDataset, MNISTDataset]:
+    """The training set, with random shifts, and the test set."""
+    shifts = [RandomCrop(SHIFT)]
+    if folder is None:
+        return mnist5k(shifts)
+    digits = _checked(mnist_folder, folder, shifts)
+    for part, dataset in zip(("training", "test"), digits, strict=True):
+        if not len(dataset):
+            raise BadInput(f"{folder}: there are no {part} images")
+        if dataset.labels.max() >= CLASSES:
+            raise BadInput(
+                f"{folder}: {part} label {dataset.labels.argmax()} is {dataset.labels.max()}, "
+                f"not one of 0 to {CLASSES - 1}"
+            )
+    return digits
+
+
+def _check_writable(out: Path) -> None:
+    """Find out before the training, not after it, that its result cannot be saved."""
+    if out.is_dir():
+        raise BadInput(f"--out {out}: this is a folder")
+    if not os.access(out.parent, os.W_OK):
+        raise BadInput(f"--out {out}: the folder {out.parent} does not exist or is not writable")
+
+
+def _checked(call: Callable[..., Result], *arguments: Any) -> Result:
+    """The result of a call whose failure is the user's input."""
+    try:
+        return call(*arguments)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadInput(str(error)) from None
+
+
+# ----- babygrad devices -----
+
+
+def devices(arguments: argparse.Namespace) -> int:
+    """Print each backend, whether it loads and why not, the instruction set and the threads."""
+    reasons = registry.available()
+    width = max(len(name) for name in reasons)
+    for name, reason in reasons.items():
+        print(f"cpu:{name:<{width}}  {'loads' if reason is None else reason}")
+    default = _checked(find, _checked(babygrad.get_default_device))
+    print(f"default: {default.name} ({type(default.backend).__name__})")
+    try:
+        native = importlib.import_module("babygrad._core")
+    except ImportError:
+        print("instruction set: none, there is no compiled extension")
+    else:
+        others = ", ".join(native.available_isas())
+        print(f"instruction set: {native.isa()} (this machine has {others})")
+        print(f"threads: {native.get_num_threads()}")
+    return 0
+
+
+# ----- The arguments -----
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse prints the usage before an error; the promise is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="babygrad", description="A deep-learning library that reads like a book.")
+    parser.add_argument("--version", action="version", version=babygrad.__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    sub = commands.add_parser(
+        "train",
+        help="train a network on handwritten digits",
+        description="Train a network on the digits that come with babygrad, or on MNIST's files.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    sub.set_defaults(run=train)
+    sub.add_argument("--model", choices=sorted(MODELS), default="cnn", help="the network")
+    sub.add_argument(
+        "--data", type=Path, metavar="DIR", help="a folder with MNIST's four files, gzipped or not"
+    )
+    sub.add_argument("--device", help="such as cpu:numpy; see 'babygrad devices'")
+    sub.add_argument("--epochs", type=_positive(int), default=EPOCHS, metavar="N", help="passes")
+    sub.add_argument(
+        "--batch-size", type=_positive(int), default=BATCH_SIZE, metavar="N", help="images a step"
+    )
+    sub.add_argument(
+        "--lr", type=_positive(float), default=LEARNING_RATE, metavar="X", help="learning rate"
+    )
+    sub.add_argument("--seed", type=_seed, default=0, metavar="N", help="of all random numbers")
+    sub.add_argument(
+        "--out", type=Path, metavar="FILE", help="where to save (mnist-MODEL.safetensors)"
+    )
+
+    sub = commands.add_parser("devices", help="list the backends of this installation")
+    sub.set_defaults(run=devices)
+    return parser
+
+
+def _positive(kind: type[int] | type[float]) -> Callable[[str], int | float]:
+    def parse(text: str) -> int | float:
+        value = _number(kind, text)
+        if value is None or not 0 < value < math.inf:
+            what = "integer" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a positive {what}")
+        return value
+
+    return parse
+
+
+def _seed(text: str) -> int | float:
+    value = _number(int, text)
+    if value is None or value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a non-negative integer")
+    return value
+
+
+def _number(kind: type[int] | type[float], text: str) -> int | float | None:
+    try:
+        return kind(text)
+    except ValueError:
+        return None
