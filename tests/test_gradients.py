@@ -80,7 +80,8 @@ def assert_derivative(
 
 
 def as_arrays(found: Any, arrays: Sequence[Array]) -> list[Array]:
-    return [np.zeros_like(a) if g is None else g.numpy() for g, a in zip(found, arrays, strict=True)]
+    pairs = zip(found, arrays, strict=True)
+    return [np.zeros_like(array) if g is None else g.numpy() for g, array in pairs]
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=repr)

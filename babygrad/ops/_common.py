@@ -1,16 +1,33 @@
-"""What the operations share: their operands made equal, their axes made plain."""
+"""What the operations share: their operands made equal, their axes and sizes made plain."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import Any
 
-from babygrad.autograd import NDArray
-from babygrad.dtypes import DType, as_dtype, is_float, promote, promote_scalar
+from babygrad.autograd import Function, NDArray
+from babygrad.dtypes import FLOAT32, DType, as_dtype, promote, promote_scalar
 from babygrad.tensor import Tensor
 
 Scalar = bool | int | float
 Axes = int | tuple[int, ...] | list[int] | None
+
+
+class Discrete(Function):
+    """A backend member whose results have no gradient: a comparison, a test, a position."""
+
+    differentiable = False
+
+    def __init__(self, member: str, *settings: Any) -> None:
+        self.member = member
+        self.settings = settings
+
+    def forward(self, *arrays: NDArray) -> NDArray:
+        result: NDArray = getattr(self.xp, self.member)(*arrays, *self.settings)
+        return result
+
+
+# ----- Operands -----
 
 
 def operands(op: str, a: Any, b: Any) -> tuple[Tensor, Any]:
@@ -43,6 +60,22 @@ def operands(op: str, a: Any, b: Any) -> tuple[Tensor, Any]:
     return a, b
 
 
+def pair(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """`operands` for operations that have no form of their own for a scalar."""
+    a, b = operands(op, a, b)
+    return a, (b if isinstance(b, Tensor) else lifted(op, b, a))
+
+
+def promoted(op: str, *values: Any) -> list[Tensor]:
+    """Tensors of one dtype, whose shapes the operation has rules of its own for."""
+    beside = next((v for v in values if isinstance(v, Tensor)), None)
+    tensors = [lifted(op, value, beside) for value in values]
+    wanted = tensors[0]._data.dtype
+    for tensor in tensors:
+        wanted = promote(wanted, tensor._data.dtype)
+    return [t if t._data.dtype is wanted else t.astype(wanted) for t in tensors]
+
+
 def weak(value: Any) -> Any:
     """A Python number from a numpy scalar or a 0-d array; anything else as it is."""
     if getattr(value, "ndim", None) == 0 and not isinstance(value, Tensor):
@@ -50,26 +83,27 @@ def weak(value: Any) -> Any:
     return value
 
 
-def lifted(op: str, value: Any, beside: Any) -> Tensor:
+def lifted(op: str, value: Any, beside: Any = None) -> Tensor:
     """A Tensor from a number, array or list, on the device of the tensor beside it."""
     if isinstance(value, Tensor):
         return value
-    device = beside.device if isinstance(beside, Tensor) else None
     value = weak(value)
     if isinstance(value, bool | int | float):
-        other = beside.dtype if isinstance(beside, Tensor) else as_dtype("float32")
-        return Tensor(value, dtype=promote_scalar(other, type(value)), device=device)
+        if isinstance(beside, Tensor):
+            dtype = promote_scalar(beside._data.dtype, type(value))
+            return like(beside._device.backend.full((), value, dtype), beside)
+        return Tensor(value, dtype=promote_scalar(FLOAT32, type(value)))
     if not isinstance(value, NDArray | list | tuple):
         raise TypeError(f"{op}: an operand is a {type(value).__name__}, not a tensor or number")
+    device = beside.device if isinstance(beside, Tensor) else None
     return Tensor(value, dtype=None, device=device)
 
 
 def floating(op: str, a: Any) -> Tensor:
     """The operand of an operation that has only real results: integers become float32."""
-    tensor = lifted(op, a, None)
-    if is_float(tensor._data.dtype):
-        return tensor
-    return tensor.astype("float32")
+    if not isinstance(a, Tensor):
+        a = lifted(op, a)
+    return a if a._data.dtype.kind == "f" else a.astype(FLOAT32)
 
 
 @lru_cache(maxsize=4096)
@@ -94,21 +128,42 @@ def broadcast_shape(op: str, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[in
     return tuple(result)
 
 
+def like(array: NDArray, tensor: Any) -> Tensor:
+    """A tensor without history around an array, on the device of another tensor or node."""
+    return Tensor._wrap(array, tensor._device)
+
+
+# ----- Axes and sizes -----
+
+
+def whole(op: str, role: str, value: Any) -> int:
+    """An int from anything that is one: a Python or numpy integer, an integer tensor."""
+    try:
+        return int(value.__index__())
+    except (AttributeError, TypeError):
+        raise TypeError(f"{op}: {role} (={value!r}) must be an integer") from None
+
+
+def sizes_of(op: str, shape: Any) -> tuple[int, ...]:
+    """A tuple of ints from a shape given as an int, a tuple or a list."""
+    sizes = shape if isinstance(shape, tuple | list) else (shape,)
+    return tuple([n if n.__class__ is int else whole(op, "a size", n) for n in sizes])
+
+
 def normalize_axis(op: str, axis: Any, ndim: int) -> int:
     """A non-negative axis.
 
     Raises
     ------
     ValueError
-        When the axis is no integer or the tensor has no such axis.
+        When the tensor has no such axis.
+    TypeError
+        When the axis is no integer.
     """
-    try:
-        index = axis.__index__()
-    except AttributeError:
-        raise TypeError(f"{op}: axis (={axis!r}) must be an integer") from None
+    index = whole(op, "axis", axis)
     if not -ndim <= index < ndim:
         raise ValueError(f"{op}: axis {index} is out of range for a tensor with {ndim} axes")
-    return int(index % ndim)
+    return index % ndim
 
 
 def normalize_axes(op: str, axes: Axes, ndim: int) -> tuple[int, ...]:
@@ -137,15 +192,12 @@ def either_axis(op: str, axes: Any, axis: Any) -> Any:
     return axis
 
 
-def like(array: NDArray, tensor: Any) -> Tensor:
-    """A tensor without history around an array, on the device of another tensor or node."""
-    return Tensor._wrap(array, tensor._device)
-
-
 __all__ = [
     "Axes",
     "DType",
+    "Discrete",
     "Scalar",
+    "as_dtype",
     "broadcast_shape",
     "either_axis",
     "floating",
@@ -154,5 +206,9 @@ __all__ = [
     "normalize_axes",
     "normalize_axis",
     "operands",
+    "pair",
+    "promoted",
+    "sizes_of",
     "weak",
+    "whole",
 ]

@@ -1,6 +1,6 @@
 """Arithmetic: sums, products, quotients and powers, with tensors and with scalars.
 
-`add subtract multiply divide power negate`, each with what Python's operators need, and the
+`add subtract multiply divide power negate`, each what one of Python's operators calls, and the
 book's `add_scalar mul_scalar divide_scalar power_scalar`. `floor_divide` and `remainder` follow
 Python's signs. Operands broadcast; their gradients are summed back by the engine.
 """
@@ -11,9 +11,18 @@ from typing import Any
 
 from babygrad.autograd import Function, NDArray
 from babygrad.dtypes import float_of
-from babygrad.ops._common import Scalar, operands
+from babygrad.ops._common import Scalar, lifted, like, operands, pair
 from babygrad.ops.chain import chain_divide, chain_multiply
+from babygrad.ops.comparison import equal, greater_equal, logical_and
+from babygrad.ops.elementwise import log, where
 from babygrad.tensor import Tensor
+
+# fmt: off
+__all__ = [
+    "add", "add_scalar", "divide", "divide_scalar", "floor_divide", "mul_scalar", "multiply",
+    "negate", "power", "power_scalar", "remainder", "subtract",
+]
+# fmt: on
 
 
 class Add(Function):
@@ -80,7 +89,12 @@ class Subtract(Function):
 def subtract(a: Any, b: Any) -> Tensor:
     """`a - b`, elementwise; shapes broadcast."""
     a, b = operands("subtract", a, b)
-    return Subtract()(a, b) if isinstance(b, Tensor) else AddScalar(-b)(a)
+    if isinstance(b, Tensor):
+        return Subtract()(a, b)
+    if a._data.dtype.kind == "f":
+        return AddScalar(-b)(a)
+    # An unsigned type has no -b.
+    return Subtract()(a, lifted("subtract", b, a))
 
 
 class Multiply(Function):
@@ -144,6 +158,8 @@ class DivScalar(Function):
         return self.xp.divide(a, self.scalar)
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        if self.scalar == 0:
+            return chain_divide(out_grad, lifted("divide", self.scalar, out_grad))
         return divide(out_grad, self.scalar)
 
 
@@ -174,6 +190,119 @@ class Negate(Function):
         return negate(out_grad)
 
 
-def negate(a: Tensor) -> Tensor:
+def negate(a: Any) -> Tensor:
     """`-a`, elementwise."""
-    return Negate()(a)
+    return Negate()(lifted("negate", a))
+
+
+class Power(Function):
+    uses = ("01", "01y")
+
+    def forward(self, a: NDArray, b: NDArray) -> NDArray:
+        return self.xp.pow(a, b)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, Tensor | None]:
+        a, b = node._inputs
+        ga = gb = None
+        if a.requires_grad:
+            # The inner product is 0 where b is 0, also at 0 ** 0 with its infinite 0 ** -1.
+            slope = chain_multiply(b, power(a, subtract(b, 1)))
+            ga = chain_multiply(out_grad, slope)
+        if b.requires_grad:
+            # 0 ** b stays 0 when b moves; log(1) stands for that instead of log(0).
+            flat = logical_and(equal(a, 0), greater_equal(b, 0))
+            gb = chain_multiply(out_grad, chain_multiply(node, log(where(flat, 1, a))))
+        return ga, gb
+
+
+class PowerScalar(Function):
+    uses = ("0",)
+
+    def __init__(self, scalar: Scalar) -> None:
+        self.scalar = scalar
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.square(a) if self.scalar == 2 else self.xp.pow(a, self.scalar)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        (a,) = node._inputs
+        if self.scalar == 0:
+            return like(self.xp.zeros(out_grad.shape, out_grad.dtype), out_grad)
+        lower = a if self.scalar == 2 else PowerScalar(self.scalar - 1)(a)
+        return chain_multiply(out_grad, multiply(lower, self.scalar))
+
+
+def power(a: Any, b: Any) -> Tensor:
+    """`a ** b`, elementwise; shapes broadcast.
+
+    Parameters
+    ----------
+    a, b : Tensor, array or number
+        The gradient with respect to `b`, which needs the logarithm of `a`, is computed only when
+        `b` requires grad, so that a negative base with a whole exponent has its gradient.
+
+    Raises
+    ------
+    ValueError
+        When an integer is raised to a negative integer power: cast one of them to a float.
+
+    Notes
+    -----
+    At zero the gradients are those of PyTorch: `x ** 0` has the gradient 0 everywhere, and
+    `0 ** b` with `b >= 0` the gradient 0 with respect to b.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> x = babygrad.Tensor([-2.0], requires_grad=True)
+    >>> (x ** 2).backward()
+    >>> x.grad
+    array([-4.], dtype=float32)
+    """
+    a, b = operands("power", a, b)
+    if a._data.dtype.kind != "f":
+        if b < 0 if not isinstance(b, Tensor) else (b._data < 0).any():
+            raise ValueError(
+                f"power: a tensor of {a.dtype} cannot be raised to a negative power; "
+                "cast it to a float type"
+            )
+    return Power()(a, b) if isinstance(b, Tensor) else PowerScalar(b)(a)
+
+
+def power_scalar(a: Any, scalar: Scalar) -> Tensor:
+    """`a ** scalar`."""
+    return power(a, scalar)
+
+
+class FloorDivide(Function):
+    uses = ("", "")
+
+    def forward(self, a: NDArray, b: NDArray) -> NDArray:
+        return self.xp.floor_divide(a, b)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor, Tensor]:
+        flat = like(self.xp.zeros(out_grad.shape, out_grad.dtype), out_grad)
+        return flat, flat
+
+
+def floor_divide(a: Any, b: Any) -> Tensor:
+    """`a // b`, rounded down as Python does; its gradient is 0."""
+    return FloorDivide()(*pair("floor_divide", a, b))
+
+
+class Remainder(Function):
+    uses = ("", "01")
+
+    def forward(self, a: NDArray, b: NDArray) -> NDArray:
+        return self.xp.remainder(a, b)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor, Tensor | None]:
+        a, b = node._inputs
+        if not b.requires_grad:
+            return out_grad, None
+        return out_grad, negate(chain_multiply(out_grad, floor_divide(a, b)))
+
+
+def remainder(a: Any, b: Any) -> Tensor:
+    """`a % b = a - b * floor(a / b)`, with the sign of `b` as in Python."""
+    return Remainder()(*pair("remainder", a, b))

@@ -1,13 +1,48 @@
-"""Reductions: many values to few, over all axes or some."""
+"""Reductions: many values to few, over all axes or some.
+
+`summation mean var std prod norm logsumexp max min argmax argmin any all`, and `cumsum`. The axes
+are called `axes` as in the book or `axis` as in numpy; `keepdims` leaves them with size 1.
+"""
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any
 
-from babygrad.autograd import Function, NDArray
-from babygrad.ops._common import Axes, either_axis, lifted, normalize_axes
-from babygrad.ops.shape import expand_to_reduced
+from babygrad.autograd import Function, NDArray, is_grad_enabled
+from babygrad.ops._common import (
+    Axes,
+    Discrete,
+    either_axis,
+    floating,
+    lifted,
+    like,
+    normalize_axes,
+    normalize_axis,
+)
+from babygrad.ops.elementwise import abs as magnitude
+from babygrad.ops.elementwise import equal, exp, square, where
+from babygrad.ops.shape import expand_to_reduced, flip, permute, reshape, unsqueeze
 from babygrad.tensor import Tensor
+
+# fmt: off
+__all__ = [
+    "all", "any", "argmax", "argmin", "cumsum", "logsumexp", "max", "mean", "min", "norm", "prod",
+    "std", "summation", "var",
+]
+# fmt: on
+
+
+def _axes(op: str, a: Tensor, axes: Axes, axis: Axes) -> tuple[int, ...]:
+    return normalize_axes(op, either_axis(op, axes, axis), a._data.ndim)
+
+
+def _with_ones(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+# ----- Sums and averages -----
 
 
 class Summation(Function):
@@ -27,7 +62,7 @@ class Summation(Function):
 
 
 def summation(
-    a: Tensor, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None
+    a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None
 ) -> Tensor:
     """The sum over some or all axes.
 
@@ -44,7 +79,293 @@ def summation(
     Tensor
         Of the same dtype; int64 for integers and bools. Sums are pairwise or blocked along every
         axis, so that 2**25 float32 ones add up to 33554432.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> babygrad.ops.summation(babygrad.Tensor([[1.0, 2.0], [3.0, 4.0]]), axes=0).tolist()
+    [4.0, 6.0]
     """
-    a = lifted("summation", a, None)
-    axes = either_axis("summation", axes, axis)
-    return Summation(None if axes is None else normalize_axes("summation", axes, a.ndim), keepdims)(a)
+    a = lifted("summation", a)
+    if axes is None and axis is None:
+        return Summation(None, keepdims)(a)
+    return Summation(_axes("summation", a, axes, axis), keepdims)(a)
+
+
+def mean(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
+    """The average over some or all axes; of integers in float32, from their exact sum.
+
+    The mean of no elements is NaN.
+    """
+    a = lifted("mean", a)
+    over = _axes("mean", a, axes, axis)
+    return Summation(over, keepdims)(a) / math.prod(a._data.shape[i] for i in over)
+
+
+def var(
+    a: Any,
+    axes: Axes = None,
+    keepdims: bool = False,
+    *,
+    axis: Axes = None,
+    correction: float = 1,
+) -> Tensor:
+    """The variance over some or all axes, in two passes.
+
+    Parameters
+    ----------
+    a : Tensor
+    axes, axis, keepdims
+        As for `summation`.
+    correction : float
+        The squared deviations are divided by n - correction: 1 gives the unbiased estimate, as in
+        PyTorch, and 0 the variance of the values themselves, numpy's default.
+
+    Warns
+    -----
+    RuntimeWarning
+        When n <= correction, which gives NaN.
+    """
+    return _var("var", a, axes, keepdims, axis, correction)
+
+
+def std(
+    a: Any,
+    axes: Axes = None,
+    keepdims: bool = False,
+    *,
+    axis: Axes = None,
+    correction: float = 1,
+) -> Tensor:
+    """The standard deviation, the root of `var`; where it is 0 its gradient is 0."""
+    return Magnitude()(_var("std", a, axes, keepdims, axis, correction))
+
+
+def _var(op: str, a: Any, axes: Axes, keepdims: bool, axis: Axes, correction: float) -> Tensor:
+    a = floating(op, a)
+    over = _axes(op, a, axes, axis)
+    count = math.prod(a._data.shape[i] for i in over)
+    if count <= correction:
+        warnings.warn(
+            f"{op}: {count} element(s) over axes {over} with correction={correction} give NaN",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    centred = a - mean(a, over, keepdims=True)
+    degrees = count - correction if count > correction else 0
+    return Summation(over, keepdims)(square(centred)) / degrees
+
+
+class Magnitude(Function):
+    """The square root of a sum of squares, with the derivative 0 at 0."""
+
+    uses = ("y",)
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.sqrt(a)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        still = equal(node, 0)
+        return where(still, 0, out_grad) / where(still, 1, node * 2)
+
+
+def norm(
+    a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, order: float = 2
+) -> Tensor:
+    """The length of the vectors along some or all axes.
+
+    Parameters
+    ----------
+    a : Tensor
+    axes, axis, keepdims
+        As for `summation`; over several axes their elements count as one vector.
+    order : {1, 2, math.inf}
+        The sum of magnitudes, the Euclidean length, or the largest magnitude. The gradient of
+        each at 0 is 0.
+
+    Raises
+    ------
+    ValueError
+        For another order.
+    """
+    a = floating("norm", a)
+    over = _axes("norm", a, axes, axis)
+    if order == 2:
+        return Magnitude()(Summation(over, keepdims)(square(a)))
+    if order == 1:
+        return Summation(over, keepdims)(magnitude(a))
+    if order == math.inf:
+        return max(magnitude(a), over, keepdims)
+    raise ValueError(f"norm: order (={order}) must be 1, 2 or math.inf")
+
+
+class LogSumExp(Function):
+    uses = ("0y",)
+
+    def __init__(self, axes: tuple[int, ...], keepdims: bool) -> None:
+        self.axes = axes
+        self.keepdims = keepdims
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.logsumexp(a, self.axes, self.keepdims)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        (a,) = node._inputs
+        total = expand_to_reduced(node, a.shape, self.axes)
+        # A row of nothing but -inf has the softmax exp(-inf) = 0, not exp(-inf + inf).
+        total = where(equal(total, -math.inf), 0, total)
+        return expand_to_reduced(out_grad, a.shape, self.axes) * exp(a - total)
+
+
+def logsumexp(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
+    """log(sum(exp(a))), which does not overflow; -inf, with the gradient 0, of nothing but -inf."""
+    a = floating("logsumexp", a)
+    over = _axes("logsumexp", a, axes, axis)
+    _check_not_empty("logsumexp", a.shape, over)
+    return LogSumExp(over, keepdims)(a)
+
+
+# ----- Products and running sums -----
+
+
+class Prod(Function):
+    """The product along the last axis."""
+
+    uses = ("0y",)
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.prod(a, -1)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        (a,) = node._inputs
+        xp = self.xp
+        out_grad = unsqueeze(out_grad, -1)
+        zero = xp.equal(a._data, 0)
+        if not zero.any():
+            return out_grad * unsqueeze(node, -1) / a
+        if is_grad_enabled():
+            # Dividing by a zero has no derivative of its own; n products of n - 1 factors have.
+            itself = like(xp.eye(a.shape[-1], a.shape[-1], 0, "bool"), a)
+            return out_grad * Prod()(where(itself, 1, unsqueeze(a, -2)))
+        rest = xp.where(zero, 1, a._data)
+        others = xp.divide(xp.expand_dims(xp.prod(rest, -1), -1), rest)
+        zeros = xp.sum(zero, -1, True)
+        alone = xp.equal(xp.subtract(zeros, xp.astype(zero, zeros.dtype)), 0)
+        return where(like(alone, a), out_grad * like(others, a), 0)
+
+
+def prod(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
+    """The product over some or all axes, of integers and bools in int64.
+
+    The gradient of a factor is the product of the others, also where factors are 0.
+    """
+    a = lifted("prod", a)
+    over = _axes("prod", a, axes, axis)
+    kept = tuple(i for i in range(a.ndim) if i not in over)
+    last = permute(a, kept + over)
+    shape = tuple(a.shape[i] for i in kept)
+    result = Prod()(reshape(last, (*shape, math.prod(a.shape[i] for i in over))))
+    return reshape(result, _with_ones(a.shape, over)) if keepdims else result
+
+
+class CumulativeSum(Function):
+    uses = ("",)
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.cumulative_sum(a, self.axis)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return flip(CumulativeSum(self.axis)(flip(out_grad, self.axis)), self.axis)
+
+
+def cumsum(a: Any, axis: int) -> Tensor:
+    """The running sum along an axis, of the shape of `a`."""
+    a = lifted("cumsum", a)
+    return CumulativeSum(normalize_axis("cumsum", axis, a.ndim))(a)
+
+
+# ----- Extremes -----
+
+
+class Extreme(Function):
+    """The largest or the smallest element; elements that tie share the gradient equally."""
+
+    uses = ("0y",)
+
+    def __init__(self, member: str, axes: tuple[int, ...], keepdims: bool) -> None:
+        self.member = member
+        self.axes = axes
+        self.keepdims = keepdims
+
+    def forward(self, a: NDArray) -> NDArray:
+        result: NDArray = getattr(self.xp, self.member)(a, self.axes, self.keepdims)
+        return result
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        xp, a = self.xp, node._inputs[0]
+        taken = xp.equal(a._data, xp.reshape(node._data, _with_ones(a.shape, self.axes)))
+        # The extreme of a slice with NaNs is NaN, which equals nothing: they share it.
+        taken = xp.astype(xp.logical_or(taken, xp.isnan(a._data)), a.dtype)
+        share = xp.divide(taken, xp.sum(taken, self.axes, True))
+        return expand_to_reduced(out_grad, a.shape, self.axes) * like(share, a)
+
+
+def max(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
+    """The largest element over some or all axes; NaN where there is one.
+
+    Elements that tie share the gradient equally. PyTorch gives it all to the first when an axis
+    is named; `argmax` and `gather` together do that.
+    """
+    a = lifted("max", a)
+    over = _axes("max", a, axes, axis)
+    _check_not_empty("max", a.shape, over)
+    return Extreme("max", over, keepdims)(a)
+
+
+def min(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
+    """The smallest element over some or all axes, otherwise as `max`."""
+    a = lifted("min", a)
+    over = _axes("min", a, axes, axis)
+    _check_not_empty("min", a.shape, over)
+    return Extreme("min", over, keepdims)(a)
+
+
+def _check_not_empty(op: str, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+    for axis in axes:
+        if shape[axis] == 0:
+            raise ValueError(f"{op}: axis {axis} of shape {shape} is empty; it has no {op}")
+
+
+def argmax(a: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The position of the first largest element, or of the first NaN; int64.
+
+    With `axis` None the position counts in row-major order.
+    """
+    return _position("argmax", a, axis, keepdims)
+
+
+def argmin(a: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The position of the first smallest element, otherwise as `argmax`."""
+    return _position("argmin", a, axis, keepdims)
+
+
+def _position(op: str, a: Any, axis: int | None, keepdims: bool) -> Tensor:
+    a = lifted(op, a)
+    chosen = None if axis is None else normalize_axis(op, axis, a.ndim)
+    _check_not_empty(op, a.shape, tuple(range(a.ndim)) if chosen is None else (chosen,))
+    return Discrete(op, chosen, keepdims)(a)
+
+
+def any(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
+    """Whether an element is true, or not 0."""
+    a = lifted("any", a)
+    return Discrete("any", _axes("any", a, axes, axis), keepdims)(a)
+
+
+def all(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
+    """Whether every element is true, or not 0."""
+    a = lifted("all", a)
+    return Discrete("all", _axes("all", a, axes, axis), keepdims)(a)

@@ -1,7 +1,9 @@
 """Shape: the same values in another arrangement, as views wherever numpy gives one.
 
-A view shares memory with its input: writing into one is seen in the other, and counts as a write
-to both. Each gradient is the arrangement undone.
+`reshape flatten permute transpose swapaxes movedim squeeze unsqueeze broadcast_to expand flip roll`
+and `astype`; what joins, repeats and cuts is in `joining`. A view shares memory with its input:
+writing into one is seen in the other, and counts as a write to both. Each gradient is the
+arrangement undone.
 """
 
 from __future__ import annotations
@@ -11,8 +13,15 @@ from typing import Any
 
 from babygrad.autograd import Function, NDArray
 from babygrad.dtypes import DType, as_dtype
-from babygrad.ops._common import lifted, normalize_axes, normalize_axis
+from babygrad.ops._common import Axes, lifted, normalize_axes, normalize_axis, sizes_of, whole
 from babygrad.tensor import Tensor
+
+# fmt: off
+__all__ = [
+    "astype", "broadcast_to", "expand", "flatten", "flip", "movedim", "permute", "reshape",
+    "roll", "squeeze", "swapaxes", "transpose", "unsqueeze",
+]
+# fmt: on
 
 
 class Cast(Function):
@@ -73,9 +82,8 @@ def reshape(a: Tensor, shape: Any) -> Tensor:
     ValueError
         When the number of elements differs, or -1 is ambiguous.
     """
-    a = lifted("reshape", a, None)
-    sizes = tuple(int(n) for n in shape) if isinstance(shape, tuple | list) else (int(shape),)
-    return Reshape(_complete(a, sizes))(a)
+    a = lifted("reshape", a)
+    return Reshape(_complete(a, sizes_of("reshape", shape)))(a)
 
 
 def _complete(a: Tensor, sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -89,6 +97,44 @@ def _complete(a: Tensor, sizes: tuple[int, ...]) -> tuple[int, ...]:
     raise ValueError(
         f"reshape: a tensor of shape {a.shape} with {a.size} elements does not fit shape {sizes}"
     )
+
+
+def flatten(a: Tensor, start_axis: int = 0, end_axis: int = -1) -> Tensor:
+    """The axes from `start_axis` to `end_axis`, both included, as one."""
+    a = lifted("flatten", a)
+    if a.ndim == 0:
+        return reshape(a, 1)
+    start = normalize_axis("flatten", start_axis, a.ndim)
+    end = normalize_axis("flatten", end_axis, a.ndim)
+    if start > end:
+        raise ValueError(f"flatten: start_axis {start_axis} comes after end_axis {end_axis}")
+    merged = math.prod(a.shape[start : end + 1])
+    return Reshape((*a.shape[:start], merged, *a.shape[end + 1 :]))(a)
+
+
+def squeeze(a: Tensor, axes: Axes = None) -> Tensor:
+    """Without the axes of size 1, all of them by default.
+
+    Raises
+    ------
+    ValueError
+        When an axis that was named has another size.
+    """
+    a = lifted("squeeze", a)
+    if axes is None:
+        return Reshape(tuple(n for n in a.shape if n != 1))(a)
+    dropped = normalize_axes("squeeze", axes, a.ndim)
+    for axis in dropped:
+        if a.shape[axis] != 1:
+            raise ValueError(f"squeeze: axis {axis} of shape {a.shape} does not have size 1")
+    return Reshape(tuple(n for i, n in enumerate(a.shape) if i not in dropped))(a)
+
+
+def unsqueeze(a: Tensor, axis: int) -> Tensor:
+    """A new axis of size 1 at the place `axis` of the result."""
+    a = lifted("unsqueeze", a)
+    place = normalize_axis("unsqueeze", axis, a.ndim + 1)
+    return Reshape((*a.shape[:place], 1, *a.shape[place:]))(a)
 
 
 class PermuteDims(Function):
@@ -116,6 +162,7 @@ def permute(a: Tensor, axes: Any) -> Tensor:
     axes : tuple of int
         Every axis once: axis `i` of the result is axis `axes[i]` of `a`.
     """
+    a = lifted("permute", a)
     order = tuple(normalize_axis("permute", axis, a.ndim) for axis in axes)
     if sorted(order) != list(range(a.ndim)):
         raise ValueError(f"permute: axes {tuple(axes)} must name each of {a.ndim} axes once")
@@ -131,15 +178,28 @@ def transpose(a: Tensor, axes: Any = None) -> Tensor:
     axes : tuple of int, optional
         Two axes to swap, the last two by default, as in the book; or all axes in a new order.
     """
-    a = lifted("transpose", a, None)
+    a = lifted("transpose", a)
     if axes is None:
         axes = (-1, -2) if a.ndim > 1 else range(a.ndim)
-    if len(axes) == 2 and a.ndim != 1:
-        order = list(range(a.ndim))
-        i, j = (normalize_axis("transpose", axis, a.ndim) for axis in axes)
-        order[i], order[j] = order[j], order[i]
-        return PermuteDims(tuple(order))(a)
-    return permute(a, axes)
+    return swapaxes(a, *axes) if len(axes) == 2 else permute(a, axes)
+
+
+def swapaxes(a: Tensor, axis1: int, axis2: int) -> Tensor:
+    """Two axes exchanged, a view."""
+    a = lifted("swapaxes", a)
+    order = list(range(a.ndim))
+    i, j = (normalize_axis("swapaxes", axis, a.ndim) for axis in (axis1, axis2))
+    order[i], order[j] = order[j], order[i]
+    return PermuteDims(tuple(order))(a)
+
+
+def movedim(a: Tensor, source: int, destination: int) -> Tensor:
+    """One axis moved to another place, the others in their order; a view."""
+    a = lifted("movedim", a)
+    order = list(range(a.ndim))
+    order.remove(start := normalize_axis("movedim", source, a.ndim))
+    order.insert(normalize_axis("movedim", destination, a.ndim), start)
+    return PermuteDims(tuple(order))(a)
 
 
 class BroadcastTo(Function):
@@ -164,12 +224,26 @@ def broadcast_to(a: Tensor, shape: Any) -> Tensor:
     ValueError
         When an axis of `a` is neither 1 nor the size asked for.
     """
-    a = lifted("broadcast_to", a, None)
-    sizes = tuple(int(n) for n in shape) if isinstance(shape, tuple | list) else (int(shape),)
-    have = a.shape
-    trailing = sizes[len(sizes) - len(have) :]
-    if len(have) > len(sizes) or any(n != m and n != 1 for n, m in zip(have, trailing, strict=True)):
-        raise ValueError(f"broadcast_to: shape {have} does not broadcast to {sizes}")
+    a = lifted("broadcast_to", a)
+    return _broadcast("broadcast_to", a, sizes_of("broadcast_to", shape))
+
+
+def expand(a: Tensor, shape: Any) -> Tensor:
+    """`broadcast_to`, where -1 stands for the size that the axis has."""
+    a = lifted("expand", a)
+    sizes = sizes_of("expand", shape)
+    added = len(sizes) - a.ndim
+    kept = [a.shape[i - added] if n == -1 and i >= added else n for i, n in enumerate(sizes)]
+    return _broadcast("expand", a, tuple(kept))
+
+
+def _broadcast(op: str, a: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    have = a._data.shape
+    added = len(sizes) - len(have)
+    if added < 0 or any(n not in (1, m) for n, m in zip(have, sizes[added:], strict=True)):
+        raise ValueError(f"{op}: shape {have} does not broadcast to {sizes}")
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"{op}: shape {sizes} has a negative size")
     return BroadcastTo(sizes)(a)
 
 
@@ -181,12 +255,46 @@ def expand_to_reduced(g: Tensor, shape: tuple[int, ...], axes: tuple[int, ...]) 
     return BroadcastTo(shape)(g)
 
 
-__all__ = [
-    "astype",
-    "broadcast_to",
-    "expand_to_reduced",
-    "normalize_axes",
-    "permute",
-    "reshape",
-    "transpose",
-]
+class Flip(Function):
+    uses = ("",)
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        self.axes = axes
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.flip(a, self.axes)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return Flip(self.axes)(out_grad)
+
+
+def flip(a: Tensor, axes: Axes = None) -> Tensor:
+    """In reverse order along some axes, all by default; a view."""
+    a = lifted("flip", a)
+    return Flip(normalize_axes("flip", axes, a.ndim))(a)
+
+
+class Roll(Function):
+    uses = ("",)
+
+    def __init__(self, shift: int, axis: int) -> None:
+        self.shift = shift
+        self.axis = axis
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.roll(a, self.shift, self.axis)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return Roll(-self.shift, self.axis)(out_grad)
+
+
+def roll(a: Tensor, shift: int, axis: int | None = None) -> Tensor:
+    """Each element `shift` places further along an axis, and round its end.
+
+    Without an axis the elements move in row-major order.
+    """
+    a = lifted("roll", a)
+    places = whole("roll", "shift", shift)
+    if axis is None:
+        return reshape(Roll(places, 0)(reshape(a, -1)), a.shape)
+    return Roll(places, normalize_axis("roll", axis, a.ndim))(a)

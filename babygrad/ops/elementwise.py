@@ -1,0 +1,253 @@
+"""Elementwise functions of one tensor, and choices between two.
+
+`exp expm1 log log1p log2 sqrt rsqrt reciprocal sin cos tan sinh cosh erf abs sign square floor ceil
+round`, and `maximum minimum clip where`. Integers become float32 where the result is real.
+
+A function of one tensor is a row of a table: its name, whether its gradient reads the input "0" or
+the output "y", the gradient, and what it is. Gradients go through `chain_multiply` and
+`chain_divide`: where the upstream gradient g is 0 it stays 0, whatever the derivative. A point
+outside the domain gives an infinity or NaN, never a warning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from babygrad.autograd import Function, NDArray
+from babygrad.dtypes import promote_scalar
+from babygrad.ops._common import broadcast_shape, floating, lifted, like, pair, weak
+from babygrad.ops.chain import chain_divide, chain_multiply
+from babygrad.ops.comparison import equal, greater, less
+from babygrad.tensor import Tensor
+
+# fmt: off
+__all__ = [
+    "abs", "ceil", "clamp", "clip", "cos", "cosh", "erf", "exp", "expm1", "floor", "log", "log1p",
+    "log2", "maximum", "minimum", "reciprocal", "round", "rsqrt", "sign", "sin", "sinh", "sqrt",
+    "square", "tan", "where",
+]
+# fmt: on
+
+
+class _Unary(Function):
+    """A backend member of one array; its subclasses come from the rows of the table."""
+
+    member: ClassVar[str]
+    gradient: ClassVar[Callable[[Tensor, Any], Tensor]]
+
+    def forward(self, a: NDArray) -> NDArray:
+        result: NDArray = getattr(self.xp, self.member)(a)
+        return result
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return self.gradient(out_grad, node if self.uses == ("y",) else node._inputs[0])
+
+
+def _unary(
+    name: str,
+    reads: str,
+    gradient: Callable[[Tensor, Any], Tensor],
+    doc: str,
+    operand: Callable[[str, Any], Tensor] = floating,
+) -> Callable[[Any], Tensor]:
+    row = {"member": name, "uses": (reads,), "gradient": staticmethod(gradient)}
+    cls = type(name.capitalize(), (_Unary,), {**row, "__module__": __name__, "__doc__": doc})
+
+    def function(a: Any) -> Tensor:
+        result: Tensor = cls()(operand(name, a))
+        return result
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+def _flat(g: Tensor, x: Any) -> Tensor:
+    """The gradient of what is constant between its jumps."""
+    return like(g._device.backend.zeros(g.shape, g.dtype), g)
+
+
+# ----- Exponentials, logarithms and roots -----
+
+exp = _unary("exp", "y", lambda g, y: chain_multiply(g, y), "e to the power of `a`.")
+expm1 = _unary("expm1", "y", lambda g, y: chain_multiply(g, y + 1), "exp(a) - 1, precise near 0.")
+log = _unary(
+    "log", "0", lambda g, x: chain_divide(g, x), "The natural logarithm; -inf at 0, NaN below."
+)
+log1p = _unary("log1p", "0", lambda g, x: chain_divide(g, x + 1), "log(1 + a), precise near 0.")
+log2 = _unary(
+    "log2", "0", lambda g, x: chain_divide(g, x * math.log(2)), "The logarithm to base 2."
+)
+sqrt = _unary(
+    "sqrt", "y", lambda g, y: chain_divide(g, y * 2), "The square root; its derivative at 0 is inf."
+)
+rsqrt = _unary("rsqrt", "y", lambda g, y: chain_multiply(g, y * y * y * -0.5), "1 / sqrt(a).")
+reciprocal = _unary("reciprocal", "y", lambda g, y: chain_multiply(g, -(y * y)), "1 / a.")
+
+# ----- Trigonometry and its like -----
+
+sin = _unary("sin", "0", lambda g, x: chain_multiply(g, cos(x)), "The sine of radians.")
+cos = _unary("cos", "0", lambda g, x: chain_multiply(g, -sin(x)), "The cosine of radians.")
+tan = _unary("tan", "y", lambda g, y: chain_multiply(g, y * y + 1), "The tangent of radians.")
+sinh = _unary("sinh", "0", lambda g, x: chain_multiply(g, cosh(x)), "The hyperbolic sine.")
+cosh = _unary("cosh", "0", lambda g, x: chain_multiply(g, sinh(x)), "The hyperbolic cosine.")
+erf = _unary(
+    "erf",
+    "0",
+    lambda g, x: chain_multiply(g, exp(-(x * x)) * (2 / math.sqrt(math.pi))),
+    "The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to `a`.",
+)
+
+# ----- Magnitude, sign and rounding -----
+
+abs = _unary(
+    "abs", "0", lambda g, x: chain_multiply(g, sign(x)), "The magnitude; flat at 0.", lifted
+)
+square = _unary("square", "0", lambda g, x: chain_multiply(g, x * 2), "`a * a`.", lifted)
+sign = _unary("sign", "", _flat, "-1, 0 or 1; NaN of NaN. The gradient is 0.", lifted)
+floor = _unary("floor", "", _flat, "The whole number at or below `a`; gradient 0.", lifted)
+ceil = _unary("ceil", "", _flat, "The whole number at or above `a`; gradient 0.", lifted)
+round = _unary("round", "", _flat, "The nearest whole number, of two the even one.", lifted)
+
+# ----- Choices -----
+
+
+class Maximum(Function):
+    uses = ("01", "01")
+
+    def forward(self, a: NDArray, b: NDArray) -> NDArray:
+        return self.xp.maximum(a, b)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor, Tensor]:
+        a, b = node._inputs
+        return _shared(out_grad, greater(a, b), equal(a, b))
+
+
+class Minimum(Function):
+    uses = ("01", "01")
+
+    def forward(self, a: NDArray, b: NDArray) -> NDArray:
+        return self.xp.minimum(a, b)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor, Tensor]:
+        a, b = node._inputs
+        return _shared(out_grad, less(a, b), equal(a, b))
+
+
+def _shared(out_grad: Tensor, first: Tensor, tie: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient given to the operand that was taken, half to each where they tie."""
+    half = where(tie, out_grad * 0.5, 0)
+    return where(first, out_grad, half), where(first, 0, where(tie, half, out_grad))
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """The larger of two, elementwise; NaN where one is NaN. Where they tie each gets half."""
+    return Maximum()(*pair("maximum", a, b))
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """The smaller of two, elementwise; NaN where one is NaN. Where they tie each gets half."""
+    return Minimum()(*pair("minimum", a, b))
+
+
+class Where(Function):
+    uses = ("", "0", "0")
+
+    def forward(self, condition: NDArray, a: NDArray, b: NDArray) -> NDArray:
+        return self.xp.where(condition, a, b)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, ...]:
+        condition, a, b = node._inputs
+        return (
+            None,
+            where(condition, out_grad, 0) if a.requires_grad else None,
+            where(condition, 0, out_grad) if b.requires_grad else None,
+        )
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """`a` where the condition holds, elsewhere `b`; all three broadcast.
+
+    Parameters
+    ----------
+    condition : Tensor or array
+        Of bools, or of numbers that count as true unless they are 0.
+    a, b : Tensor, array or number
+        Where a value is not taken its gradient is exactly 0, even if it is infinite or NaN.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> x = babygrad.Tensor([0.0, 4.0], requires_grad=True)
+    >>> babygrad.ops.where(x < 1, x, babygrad.ops.sqrt(x)).backward(babygrad.Tensor([1.0, 1.0]))
+    >>> x.grad
+    array([1.  , 0.25], dtype=float32)
+    """
+    beside = next((v for v in (a, b, condition) if isinstance(v, Tensor)), None)
+    if isinstance(a, Tensor) or not isinstance(b, Tensor):
+        a, b = pair("where", lifted("where", a, b if beside is None else beside), b)
+    else:
+        b, a = pair("where", b, a)
+    condition = lifted("where", condition, a).astype("bool")
+    broadcast_shape("where", condition.shape, broadcast_shape("where", a.shape, b.shape))
+    return Where()(condition, a, b)
+
+
+class Clip(Function):
+    uses = ("0",)
+
+    def __init__(self, low: Any, high: Any) -> None:
+        self.low = low
+        self.high = high
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.clip(a, self.low, self.high)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        (a,) = node._inputs
+        if self.low is not None:
+            out_grad = where(less(a, self.low), 0, out_grad)
+        return out_grad if self.high is None else where(greater(a, self.high), 0, out_grad)
+
+
+def clip(a: Any, low: Any = None, high: Any = None) -> Tensor:
+    """`a` brought into [low, high], elementwise; `clamp` is another name for it.
+
+    Parameters
+    ----------
+    a : Tensor
+    low, high : number, Tensor or None
+        None leaves that side open. Where low > high the result is high.
+
+    Returns
+    -------
+    Tensor
+        The gradient goes to `a` within the bounds and on them, else to the bound if that is a
+        Tensor.
+
+    Raises
+    ------
+    ValueError
+        When both bounds are None.
+    """
+    a, low, high = lifted("clip", a), weak(low), weak(high)
+    bounds = [bound for bound in (low, high) if bound is not None]
+    if not bounds:
+        raise ValueError("clip: give at least one of low and high")
+    if all(isinstance(bound, bool | int | float) for bound in bounds):
+        dtype = a._data.dtype
+        for bound in bounds:
+            dtype = promote_scalar(dtype, type(bound))
+        return Clip(low, high)(a.astype(dtype))
+    if low is not None:
+        a, low = pair("clip", a, low)
+        a = where(less(a, low), low, a)
+    if high is not None:
+        a, high = pair("clip", a, high)
+        a = where(greater(a, high), high, a)
+    return a
+
+
+clamp = clip

@@ -1,0 +1,425 @@
+"""Indexing: values picked from a tensor, and values put into one.
+
+`a[index]` and `a[index] = value` take what numpy takes: integers, slices, ..., None, lists, arrays
+and tensors of integers or bools, mixed as one likes. `take gather scatter_add one_hot` are the
+forms with a name. An index out of range raises IndexError, on every device, before anything is
+read. Only integers, slices, ... and None give a view.
+"""
+
+from __future__ import annotations
+
+from types import EllipsisType
+from typing import Any
+
+from babygrad import _state
+from babygrad.autograd import Function, NDArray, _make, is_grad_enabled
+from babygrad.dtypes import INT64
+from babygrad.ops._common import lifted, like, normalize_axis, promoted, sizes_of, weak, whole
+from babygrad.ops.inplace import writable
+from babygrad.ops.shape import Reshape, reshape
+from babygrad.tensor import Tensor
+
+__all__ = ["gather", "getitem", "one_hot", "scatter_add", "setitem", "take"]
+
+# ----- Indices made plain -----
+
+
+def plain_index(op: str, a: Tensor, index: Any) -> tuple[tuple[Any, ...], bool]:
+    """An index of ints, slices, ..., None and arrays, checked; and whether it may repeat a place.
+
+    Raises
+    ------
+    IndexError
+        When it is out of range, of the wrong type, or has more axes than the tensor.
+    """
+    given = index if isinstance(index, tuple) else (index,)
+    parts = tuple([_plain_part(op, part, a) for part in given])
+    shape = a._data.shape
+    spans = [_span(part) for part in parts]
+    if sum(spans) > len(shape):
+        raise IndexError(f"{op}: {sum(spans)} indices for a tensor of shape {shape}")
+    ellipses = sum(part is ... for part in parts)
+    if ellipses > 1:
+        raise IndexError(f"{op}: an index may have only one ellipsis (...)")
+    axis = 0
+    basic, repeats = True, False
+    for part, span in zip(parts, spans, strict=True):
+        if part is ...:
+            axis += len(shape) - sum(spans)
+        elif part.__class__ is int:
+            _check_range(op, part, part, axis, shape)
+        elif isinstance(part, NDArray):
+            basic = False
+            if part.dtype.kind != "b":
+                repeats = True
+                check_indices(op, part, axis, shape, a)
+            elif part.shape != shape[axis : axis + span]:
+                raise IndexError(
+                    f"{op}: a mask of shape {part.shape} does not fit axis {axis} "
+                    f"of a tensor of shape {shape}"
+                )
+        axis += span
+    # With an ellipsis numpy gives a view of a single element too, not a copy.
+    return ((*parts, ...) if basic and not ellipses else parts), repeats
+
+
+def _plain_part(op: str, part: Any, beside: Tensor) -> Any:
+    if part is None or part is ... or isinstance(part, slice) or part.__class__ is int:
+        return part
+    if isinstance(part, list | Tensor | NDArray):
+        array = index_array(op, part, beside)
+        return int(array) if array.ndim == 0 and array.dtype.kind != "b" else array
+    if isinstance(part, bool):
+        return beside._device.backend.full((), part, "bool")
+    if hasattr(part, "__index__"):
+        return int(part.__index__())
+    raise IndexError(
+        f"{op}: an index must consist of integers, slices, ..., None and arrays of integers or "
+        f"bools, not {type(part).__name__}"
+    )
+
+
+def index_array(op: str, index: Any, beside: Tensor) -> NDArray:
+    """An int64 or bool array from a list, array or tensor of indices."""
+    xp = beside._device.backend
+    if isinstance(index, list | tuple):
+        kinds = _element_kinds(index)
+        if kinds - {"bool", "int"} or len(kinds) > 1:
+            raise IndexError(
+                f"{op}: an index must be of integers or of bools, not of {' and '.join(kinds)}"
+            )
+        return Tensor(index, dtype="bool" if kinds == {"bool"} else INT64)._data
+    array: NDArray = index._data if isinstance(index, Tensor) else index
+    if array.dtype.kind not in "biu":
+        raise IndexError(f"{op}: an index must be of integers or of bools, not of {array.dtype}")
+    if array.dtype.kind == "b" or array.dtype == INT64:
+        return array
+    return xp.astype(array, INT64)
+
+
+def _element_kinds(values: Any) -> set[str]:
+    kinds: set[str] = set()
+    for value in values:
+        if isinstance(value, list | tuple):
+            kinds |= _element_kinds(value)
+        elif type(value).__name__.startswith("bool"):
+            kinds.add("bool")
+        else:
+            kinds.add("int" if hasattr(value, "__index__") else type(value).__name__)
+    return kinds
+
+
+def _span(part: Any) -> int:
+    """How many axes of the tensor a part of an index takes up."""
+    if part is None or part is ...:
+        return 0
+    return part.ndim if isinstance(part, NDArray) and part.dtype.kind == "b" else 1
+
+
+def check_indices(
+    op: str, indices: NDArray, axis: int, shape: tuple[int, ...], beside: Tensor
+) -> None:
+    """Raise IndexError unless all of an integer array lies in the range of an axis."""
+    if indices.size:
+        xp = beside._device.backend
+        _check_range(op, xp.min(indices), xp.max(indices), axis, shape)
+
+
+def _check_range(op: str, lowest: Any, highest: Any, axis: int, shape: tuple[int, ...]) -> None:
+    size = shape[axis]
+    if lowest < -size or highest >= size:
+        wrong = highest if highest >= size else lowest
+        raise IndexError(
+            f"{op}: index {wrong} is out of range for axis {axis} with size {size}, "
+            f"in a tensor of shape {shape}"
+        )
+
+
+# ----- a[index] -----
+
+
+class GetItem(Function):
+    """a[index]; `repeats` says that the index may name a place twice, as arrays of integers do."""
+
+    uses = ("",)
+
+    def __init__(self, index: tuple[Any, ...], repeats: bool) -> None:
+        self.index = index
+        self.repeats = repeats
+
+    def forward(self, a: NDArray) -> NDArray:
+        axis = _taken_axis(self.index) if self.repeats else None
+        if axis is not None:
+            return self.xp.take(a, self.index[axis], axis)
+        return self.xp.getitem(a, self.index)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return PutItem(self.index, self.repeats, node._inputs[0].shape)(out_grad)
+
+
+class PutItem(Function):
+    """Zeros of a shape with the input added at an index: what undoes `GetItem`, and the reverse."""
+
+    uses = ("",)
+
+    def __init__(self, index: tuple[Any, ...], repeats: bool, shape: tuple[int, ...]) -> None:
+        self.index = index
+        self.repeats = repeats
+        self.to = shape
+
+    def forward(self, a: NDArray) -> NDArray:
+        if not self.repeats:
+            return self.xp.setitem(self.xp.zeros(self.to, a.dtype), self.index, a)
+        axis = _taken_axis(self.index)
+        if axis is not None:
+            return self.xp.scatter_add(self.to, self.index[axis], a, axis)
+        return self.xp.index_add(self.to, self.index, a)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return GetItem(self.index, self.repeats)(out_grad)
+
+
+def _taken_axis(index: tuple[Any, ...]) -> int | None:
+    """The axis of an index such as a[:, :, ids], for which there are faster kernels."""
+    for part in index[:-1]:
+        if part.__class__ is not slice or part != slice(None):
+            return None
+    last = index[-1]
+    return len(index) - 1 if isinstance(last, NDArray) and last.dtype.kind != "b" else None
+
+
+def getitem(a: Any, index: Any) -> Tensor:
+    """`a[index]`, with numpy's rules.
+
+    Parameters
+    ----------
+    a : Tensor
+    index : int, slice, ..., None, list, array or Tensor, or a tuple of these
+        An element that is picked twice gets both gradients.
+
+    Returns
+    -------
+    Tensor
+        A view for integers and slices; a copy when an array takes part.
+
+    Raises
+    ------
+    IndexError
+        When an index is out of range, a mask does not fit, or something else is no index.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> x = babygrad.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> x[[0, 0, 1]].sum().backward()
+    >>> x.grad
+    array([2., 1., 0.], dtype=float32)
+    """
+    a = lifted("getitem", a)
+    return GetItem(*plain_index("getitem", a, index))(a)
+
+
+# ----- a[index] = value -----
+
+
+class SetItem(Function):
+    """A copy of the first input with the second written into it."""
+
+    uses = ("", "")
+
+    def __init__(self, index: tuple[Any, ...], repeats: bool) -> None:
+        self.index = index
+        self.repeats = repeats
+
+    def forward(self, a: NDArray, value: NDArray) -> NDArray:
+        return self.xp.setitem(self.xp.copy(a), self.index, value)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, Tensor | None]:
+        a, value = node._inputs
+        ga = gv = None
+        if a.requires_grad:
+            ga = SetItem(self.index, self.repeats)(out_grad, lifted("setitem", 0, out_grad))
+        if value.requires_grad:
+            gv = GetItem(self.index, self.repeats)(out_grad)
+            if self.repeats:
+                gv = gv * self._last_written(out_grad)
+            if value.ndim > gv.ndim:
+                gv = Reshape((1,) * (value.ndim - gv.ndim) + gv.shape)(gv)
+        return ga, gv
+
+    def _last_written(self, out_grad: Tensor) -> Tensor:
+        """1 for each element of the value that was not overwritten by another one, else 0."""
+        xp, place = self.xp, out_grad._data
+        region = xp.getitem(place, self.index)
+        ticket = xp.reshape(xp.arange(0, region.size, 1, INT64), region.shape)
+        board = xp.setitem(xp.zeros(place.shape, INT64), self.index, ticket)
+        stands = xp.equal(xp.getitem(board, self.index), ticket)
+        return like(xp.astype(stands, place.dtype), out_grad)
+
+
+def setitem(a: Tensor, index: Any, value: Any) -> None:
+    """`a[index] = value`, in place.
+
+    When operations are recorded and `a` or `value` requires grad, the tensor becomes the result of
+    a recorded operation on its old self, so that both get their gradients; what was computed
+    from the old values keeps them. Otherwise the values are written into its memory.
+
+    Raises
+    ------
+    RuntimeError
+        For a leaf that requires grad while operations are recorded, and for a read-only view.
+    IndexError
+        As for `getitem`.
+    ValueError
+        When the value does not broadcast to `a[index]`.
+    """
+    plain, repeats = plain_index("setitem", a, index)
+    writable("setitem", a)
+    value = lifted("setitem", value, a)
+    try:
+        if is_grad_enabled() and (a._requires_grad or value._requires_grad):
+            old = _make(a._data, a._node, a._requires_grad, a._device, a._version)
+            new = SetItem(plain, repeats)(old, value.astype(a._data.dtype))
+            a._data, a._node, a._requires_grad = new._data, new._node, new._requires_grad
+            a._version = [_state.tick()]
+        else:
+            a._device.backend.setitem(a._data, plain, value._data)
+            a._touch()
+    except ValueError:
+        region = a._device.backend.getitem(a._data, plain).shape
+        raise ValueError(
+            f"setitem: a value of shape {value.shape} does not broadcast to a[index], "
+            f"of shape {region}"
+        ) from None
+
+
+# ----- Along one axis -----
+
+
+def take(a: Any, indices: Any, axis: int | None = None) -> Tensor:
+    """The slices of `a` at `indices` along an axis, as `a[:, indices]` for axis 1.
+
+    Parameters
+    ----------
+    a : Tensor
+    indices : Tensor, array, list or int
+        Integers of any shape, which takes the place of the axis in the result.
+    axis : int, optional
+        Without it, the indices count in row-major order, as in numpy.
+    """
+    a = lifted("take", a)
+    if axis is None:
+        a, axis = reshape(a, -1), 0
+    axis = normalize_axis("take", axis, a.ndim)
+    index = (slice(None),) * axis + (_integers("take", indices, axis, a.shape, a),)
+    return GetItem(index, True)(a)
+
+
+def _integers(op: str, indices: Any, axis: int, shape: tuple[int, ...], beside: Tensor) -> NDArray:
+    """Indices along an axis as int64, checked."""
+    if isinstance(weak(indices), int):
+        array = beside._device.backend.full((), whole(op, "index", indices), INT64)
+    else:
+        array = index_array(op, indices, beside)
+    if array.dtype.kind == "b":
+        raise IndexError(f"{op}: an index must be of integers, not of bools")
+    check_indices(op, array, axis, shape, beside)
+    return array
+
+
+class Gather(Function):
+    uses = ("",)
+
+    def __init__(self, indices: NDArray, axis: int) -> None:
+        self.indices = indices
+        self.axis = axis
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.take_along_axis(a, self.indices, self.axis)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return Scatter(self.indices, self.axis, node._inputs[0].shape)(out_grad)
+
+
+class Scatter(Function):
+    """Zeros of a shape with the input added where `Gather` reads."""
+
+    uses = ("",)
+
+    def __init__(self, indices: NDArray, axis: int, shape: tuple[int, ...]) -> None:
+        self.indices = indices
+        self.axis = axis
+        self.to = shape
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.scatter_along_axis(self.to, self.indices, a, self.axis)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return Gather(self.indices, self.axis)(out_grad)
+
+
+def gather(a: Any, axis: int, index: Any) -> Tensor:
+    """One element of `a` for each of `index`: out[i, j] = a[index[i, j], j] for axis 0.
+
+    Parameters
+    ----------
+    a : Tensor
+    axis : int
+    index : Tensor or array
+        Integers with as many axes as `a`, none larger than that of `a` but the one named.
+    """
+    a = lifted("gather", a)
+    axis, indices, window = _along("gather", a, axis, index)
+    return Gather(indices, axis)(a if window is None else GetItem(window, False)(a))
+
+
+def scatter_add(a: Any, axis: int, index: Any, source: Any) -> Tensor:
+    """A copy of `a` with `source` added where `gather` reads: a[index[i, j], j] += source[i, j].
+
+    Parameters
+    ----------
+    a : Tensor
+    axis, index
+        As for `gather`; repeated indices accumulate.
+    source : Tensor
+        With no axis smaller than that of `index`; what lies beyond is left out.
+    """
+    a, source = promoted("scatter_add", a, source)
+    axis, indices, window = _along("scatter_add", a, axis, index)
+    if source.ndim != a.ndim or any(
+        n < m for n, m in zip(source.shape, indices.shape, strict=True)
+    ):
+        raise ValueError(
+            f"scatter_add: source has shape {source.shape}; it must cover the index, "
+            f"of shape {indices.shape}"
+        )
+    if source.shape != indices.shape:
+        source = GetItem(tuple(slice(n) for n in indices.shape), False)(source)
+    size = tuple(a.shape[i] if i == axis else n for i, n in enumerate(indices.shape))
+    added = Scatter(indices, axis, size)(source)
+    return a + (added if window is None else PutItem(window, False, a.shape)(added))
+
+
+def _along(
+    op: str, a: Tensor, axis: int, index: Any
+) -> tuple[int, NDArray, tuple[slice | EllipsisType, ...] | None]:
+    """The axis and the indices, checked, and the corner of `a` that they reach unless it is all."""
+    axis = normalize_axis(op, axis, a.ndim)
+    indices = _integers(op, index, axis, a.shape, a)
+    if indices.ndim != a.ndim or any(
+        n > m and i != axis for i, (n, m) in enumerate(zip(indices.shape, a.shape, strict=True))
+    ):
+        raise ValueError(
+            f"{op}: index has shape {indices.shape}; it must have the {a.ndim} axes of the "
+            f"tensor's shape {a.shape}, none larger but axis {axis}"
+        )
+    sizes = sizes_of(op, [a.shape[i] if i == axis else n for i, n in enumerate(indices.shape)])
+    return axis, indices, None if sizes == a.shape else tuple(slice(n) for n in sizes)
+
+
+def one_hot(indices: Any, num_classes: int, dtype: Any = "float32") -> Tensor:
+    """A row of `num_classes` zeros for each index, with a one at the index; has no gradient.
+
+    See `Tensor.one_hot`, the book's form of it.
+    """
+    return Tensor.one_hot(indices, num_classes, dtype=dtype, requires_grad=False)

@@ -1,0 +1,271 @@
+"""Products of matrices: `matmul linear dot outer einsum`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from babygrad.autograd import Function, NDArray
+from babygrad.dtypes import float_of
+from babygrad.ops._common import broadcast_shape, promoted
+from babygrad.ops.reduction import summation
+from babygrad.ops.shape import Reshape, permute, reshape, swapaxes, unsqueeze
+from babygrad.tensor import Tensor
+
+__all__ = ["dot", "einsum", "linear", "matmul", "outer"]
+
+
+class MatMul(Function):
+    """The product over the last two axes of tensors that have at least two."""
+
+    uses = ("1", "0")
+
+    def forward(self, a: NDArray, b: NDArray) -> NDArray:
+        return self.xp.matmul(a, b)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, Tensor | None]:
+        a, b = node._inputs
+        ga = gb = None
+        if a.requires_grad:
+            ga = MatMul()(out_grad, swapaxes(b, -1, -2))
+        if b.requires_grad:
+            if b.ndim == 2:
+                # One product over all rows, not one for each matrix and a sum.
+                a, out_grad = _rows(a), _rows(out_grad)
+            gb = MatMul()(swapaxes(a, -1, -2), out_grad)
+        return ga, gb
+
+
+def _rows(a: Tensor) -> Tensor:
+    """(..., m, n) -> (all rows, n)."""
+    shape = a.shape
+    return a if len(shape) == 2 else Reshape((math.prod(shape[:-1]), shape[-1]))(a)
+
+
+def matmul(a: Any, b: Any) -> Tensor:
+    """`a @ b`: the matrix product over the last two axes.
+
+    Parameters
+    ----------
+    a : Tensor, shape (..., M, K) or (K,)
+    b : Tensor, shape (..., K, N) or (K,)
+        Leading axes broadcast. A 1-d operand is a vector, whose axis is gone from the result.
+
+    Returns
+    -------
+    Tensor, shape (..., M, N)
+
+    Raises
+    ------
+    ValueError
+        When an operand has no axes, K differs, or leading axes do not broadcast.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> a, b = babygrad.Tensor([[1.0, 2.0]]), babygrad.Tensor([[3.0], [4.0]])
+    >>> babygrad.ops.matmul(a, b).tolist()
+    [[11.0]]
+    """
+    a, b = promoted("matmul", a, b)
+    m, k = a._data.shape, b._data.shape
+    if not m or not k:
+        raise ValueError(f"matmul: shapes {m} and {k}; both operands must have at least one axis")
+    inner = k[-2] if len(k) > 1 else k[0]
+    if m[-1] != inner:
+        raise ValueError(
+            f"matmul: shapes {m} and {k} do not fit: the last axis of a has size {m[-1]}, "
+            f"axis {-2 if len(k) > 1 else 0} of b has size {inner}"
+        )
+    if len(m) == 2 and len(k) == 2:
+        return MatMul()(a, b)
+    if len(m) == 1:
+        a = unsqueeze(a, 0)
+    if len(k) == 1:
+        b = unsqueeze(b, 1)
+    broadcast_shape("matmul", a.shape[:-2], b.shape[:-2])
+    product = MatMul()(a, b)
+    rows = () if len(m) == 1 else (m[-2],)
+    columns = () if len(k) == 1 else (k[-1],)
+    wanted = (*product.shape[:-2], *rows, *columns)
+    return product if wanted == product.shape else Reshape(wanted)(product)
+
+
+class Linear(Function):
+    """x @ weight + bias in one kernel."""
+
+    uses = ("1", "0", "")
+
+    def forward(self, x: NDArray, weight: NDArray, *bias: NDArray) -> NDArray:
+        return self.xp.linear(x, weight, self.xp.reshape(bias[0], (-1,)) if bias else None)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, ...]:
+        x, weight, *bias = node._inputs
+        gx = gw = None
+        if x.requires_grad:
+            gx = MatMul()(_rows(out_grad), swapaxes(weight, 0, 1))
+            gx = gx if gx.shape == x.shape else Reshape(x.shape)(gx)
+        if weight.requires_grad:
+            gw = MatMul()(swapaxes(_rows(x), 0, 1), _rows(out_grad))
+        gb = [
+            Reshape(b.shape)(summation(_rows(out_grad), 0)) if b.requires_grad else None
+            for b in bias
+        ]
+        return gx, gw, *gb
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """`x @ weight + bias`, the fully connected layer.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., I)
+    weight : Tensor, shape (I, O)
+        As in the book; PyTorch has (O, I).
+    bias : Tensor, shape (O,) or (1, O), optional
+
+    Returns
+    -------
+    Tensor, shape (..., O)
+
+    Raises
+    ------
+    ValueError
+        When the shapes do not fit.
+    """
+    given = (x, weight) if bias is None else (x, weight, bias)
+    tensors = promoted("linear", *given)
+    wanted = float_of(tensors[0]._data.dtype)
+    tensors = [t.astype(wanted) for t in tensors]
+    i, w = tensors[0].shape, tensors[1].shape
+    if len(w) != 2 or not i or i[-1] != w[0]:
+        raise ValueError(
+            f"linear: x has shape {i} and weight {w}; they must be (..., I) and (I, O)"
+        )
+    if bias is not None and tensors[2].shape not in ((w[1],), (1, w[1])):
+        raise ValueError(
+            f"linear: bias has shape {tensors[2].shape}; it must be ({w[1]},) or (1, {w[1]}) "
+            f"for a weight of shape {w}"
+        )
+    return Linear()(*tensors)
+
+
+def dot(a: Any, b: Any) -> Tensor:
+    """The inner product of two vectors."""
+    a, b = promoted("dot", a, b)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ValueError(f"dot: shapes {a.shape} and {b.shape} must be (N,) and (N,)")
+    return matmul(a, b)
+
+
+def outer(a: Any, b: Any) -> Tensor:
+    """Every element of `a` times every element of `b`, shape (a.size, b.size)."""
+    a, b = promoted("outer", a, b)
+    return reshape(a, (-1, 1)) * reshape(b, (1, -1))
+
+
+# ----- Einstein summation -----
+
+
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Products of tensors summed over the indices that the result does not have.
+
+    Operands are contracted from left to right, each pair by one matrix product.
+
+    Parameters
+    ----------
+    equation : str
+        Such as "bij,bjk->bik": a letter for each axis of each operand, and of the result. A letter
+        twice in one operand takes its diagonal; an ellipsis stands for further leading axes.
+        Without "->" the result has the letters that occur once, in alphabetical order.
+    *operands : Tensor
+
+    Raises
+    ------
+    ValueError
+        When the equation does not fit the operands, or a letter stands for two sizes.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> a = babygrad.Tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> babygrad.ops.einsum("ii->", a).item()
+    5.0
+    """
+    tensors = promoted("einsum", *operands)
+    terms, result = _terms(equation, [t.ndim for t in tensors])
+    sizes: dict[str, int] = {}
+    for term, tensor in zip(terms, tensors, strict=True):
+        for letter, n in zip(term, tensor.shape, strict=True):
+            if sizes.setdefault(letter, n) != n:
+                raise ValueError(
+                    f"einsum: index {letter!r} of {equation!r} has sizes {sizes[letter]} and {n}"
+                )
+    if missing := set(result) - set(sizes):
+        raise ValueError(f"einsum: {equation!r} has {sorted(missing)} in the result only")
+    left, tensor = _prepared(terms[0], tensors[0], {*result, *"".join(terms[1:])})
+    for i in range(1, len(tensors)):
+        later = {*result, *"".join(terms[i + 1 :])}
+        term, other = _prepared(terms[i], tensors[i], {*left, *later})
+        left, tensor = _prepared(left, tensor, {*term, *later})
+        left, tensor = _contract(left, tensor, term, other, later)
+    return permute(tensor, [left.index(letter) for letter in result])
+
+
+def _terms(equation: str, ndims: list[int]) -> tuple[list[str], str]:
+    """The letters of each operand and of the result, ellipses written out in capital letters."""
+    left, arrow, result = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ndims):
+        raise ValueError(f"einsum: {equation!r} is for {len(terms)} operands, not {len(ndims)}")
+    spare = [chr(0x3B1 + i) for i in range(24)]  # Greek, which no equation uses
+    longest = ""
+    for i, (term, ndim) in enumerate(zip(terms, ndims, strict=True)):
+        hidden = "".join(spare[len(spare) - (ndim - len(term.replace("...", ""))) :])
+        longest = max(longest, hidden, key=len) if "..." in term else longest
+        terms[i] = term.replace("...", hidden if ndim > len(term) - 3 else "")
+        if len(terms[i]) != ndim or (terms[i] and not terms[i].isalpha()):
+            raise ValueError(f"einsum: {term!r} in {equation!r} does not fit {ndim} axes")
+    if not arrow:
+        letters = "".join(terms)
+        once = [c for c in letters if letters.count(c) == 1 and c not in longest]
+        return terms, longest + "".join(sorted(once))
+    result = result.replace("...", longest)
+    if len(set(result)) != len(result):
+        raise ValueError(f"einsum: the result of {equation!r} has an index twice")
+    return terms, result
+
+
+def _prepared(term: str, a: Tensor, needed: set[str]) -> tuple[str, Tensor]:
+    """Diagonals taken for letters that are there twice, and what nobody needs summed away."""
+    for letter in term:
+        if term.count(letter) > 1:
+            i, j = term.index(letter), term.rindex(letter)
+            a = a.diagonal(0, i, j)
+            term = term[:i] + term[i + 1 : j] + term[j + 1 :] + letter
+    alone = tuple(i for i, letter in enumerate(term) if letter not in needed)
+    if alone:
+        a = summation(a, alone)
+    return "".join(letter for letter in term if letter in needed), a
+
+
+def _contract(
+    left: str, a: Tensor, right: str, b: Tensor, later: set[str]
+) -> tuple[str, Tensor]:
+    """Two operands to one, by a matrix product over the letters that are not needed later."""
+    both = [letter for letter in left if letter in right]
+    batch = [letter for letter in both if letter in later]
+    summed = [letter for letter in both if letter not in later]
+    rows = [letter for letter in left if letter not in right]
+    columns = [letter for letter in right if letter not in left]
+    size = {**dict(zip(left, a.shape, strict=True)), **dict(zip(right, b.shape, strict=True))}
+
+    def matrices(term: str, t: Tensor, *groups: list[str]) -> Tensor:
+        ordered = permute(t, [term.index(letter) for group in groups for letter in group])
+        return reshape(ordered, [math.prod(size[letter] for letter in group) for group in groups])
+
+    product = MatMul()(
+        matrices(left, a, batch, rows, summed), matrices(right, b, batch, summed, columns)
+    )
+    term = "".join([*batch, *rows, *columns])
+    return term, reshape(product, [size[letter] for letter in term])

@@ -1,0 +1,32 @@
+from samples import Sample, normal
+
+from babygrad import ops
+
+
+def einsum(equation):
+    return lambda *operands: ops.einsum(equation, *operands)
+
+
+SAMPLES = [
+    Sample("matmul", ops.matmul, normal(3), normal(3)),
+    Sample("matmul", ops.matmul, normal(2, 3), normal(3)),
+    Sample("matmul", ops.matmul, normal(3), normal(3, 2)),
+    Sample("matmul", ops.matmul, normal(2, 3), normal(3, 2)),
+    Sample("matmul", ops.matmul, normal(2, 2, 3), normal(3, 2)),
+    Sample("matmul", ops.matmul, normal(3), normal(2, 3, 2)),
+    Sample("matmul", ops.matmul, normal(1, 2, 3), normal(2, 3, 1)),
+    Sample("matmul", ops.matmul, normal(2, 1, 2, 3), normal(3, 3, 1)),
+    Sample("matmul", lambda a: a @ a.T, normal(2, 3)),
+    Sample("linear", ops.linear, normal(2, 3), normal(3, 2), normal(2)),
+    Sample("linear", ops.linear, normal(2, 3), normal(3, 2), normal(1, 2)),
+    Sample("linear", ops.linear, normal(2, 2, 3), normal(3, 2)),
+    Sample("linear", ops.linear, normal(3), normal(3, 2), normal(2)),
+    Sample("dot", ops.dot, normal(3), normal(3)),
+    Sample("outer", ops.outer, normal(3), normal(2)),
+    Sample("einsum", einsum("ij,jk->ik"), normal(2, 3), normal(3, 2)),
+    Sample("einsum", einsum("bij,bkj->bik"), normal(2, 2, 3), normal(2, 1, 3)),
+    Sample("einsum", einsum("ii"), normal(3, 3)),
+    Sample("einsum", einsum("ij,j,kj->ki"), normal(2, 3), normal(3), normal(2, 3)),
+    Sample("einsum", einsum("...ij,j"), normal(2, 2, 3), normal(3)),
+    Sample("einsum", einsum("iij,k->j"), normal(2, 2, 3), normal(2)),
+]
