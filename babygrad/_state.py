@@ -26,4 +26,5 @@ default_device: Device | None = None
 # One clock orders everything that autograd must order: each recorded operation takes a tick, and
 # so does each write into a tensor. Descending ticks are a reverse topological order, and a value
 # whose last write is younger than an operation that saved it has changed since.
-tick = itertools.count(1).__next__
+clock = itertools.count(1)
+tick = clock.__next__

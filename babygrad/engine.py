@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from babygrad import _state
-from babygrad.autograd import Function, NDArray, Node
+from babygrad.autograd import Function, NDArray, Node, _definition_of_call
 from babygrad.tensor import Tensor
 
 _local = _state.local
@@ -30,7 +30,15 @@ def backward(root: Tensor, grad: Any = None, retain_graph: bool = False) -> None
             "was created with requires_grad=True, or recording was off"
         )
     seed = _seed(root, grad, "backward")
-    _walk([root], [seed], _deposit, retain_graph=retain_graph, create_graph=False)
+    previous = _local.grad_enabled, _local.device
+    _local.grad_enabled = False
+    try:
+        if _native_walk is None or _local.anomaly is not None:
+            _walk([root], [seed], _deposit, retain_graph=retain_graph)
+        elif not _native_walk(root, seed, retain_graph):
+            _walk([root], [seed], _deposit, retain_graph=retain_graph)
+    finally:
+        _local.grad_enabled, _local.device = previous
 
 
 def grad(
@@ -81,23 +89,28 @@ def grad(
         if not tensor._requires_grad:
             raise ValueError(f"grad: input {i} of shape {tensor.shape} does not require grad")
     seeds = [_seed(out, g, "grad") for out, g in zip(outs, upstream, strict=True)]
-    wanted = {id(_node_of(t)) for t in ins}
+    wanted = {id(_vertex_of(t)) for t in ins}
     found: dict[int, Tensor] = {}
 
-    def collect(node: Vertex, gradient: Tensor) -> None:
-        if id(node) in wanted:
-            found[id(node)] = gradient
+    def collect(vertex: Vertex, gradient: Tensor) -> None:
+        if id(vertex) in wanted:
+            found[id(vertex)] = gradient
 
     roots = [(out, seed) for out, seed in zip(outs, seeds, strict=True) if out._requires_grad]
-    _walk(
-        [out for out, _ in roots],
-        [seed for _, seed in roots],
-        collect,
-        retain_graph=create_graph if retain_graph is None else retain_graph,
-        create_graph=create_graph,
-        only=wanted,
-    )
-    results = [found.get(id(_node_of(t))) for t in ins]
+    previous = _local.grad_enabled, _local.device
+    _local.grad_enabled = create_graph
+    try:
+        _walk(
+            [out for out, _ in roots],
+            [seed for _, seed in roots],
+            collect,
+            retain_graph=create_graph if retain_graph is None else retain_graph,
+            create_graph=create_graph,
+            only=wanted,
+        )
+    finally:
+        _local.grad_enabled, _local.device = previous
+    results = [found.get(id(_vertex_of(t))) for t in ins]
     for i, result in enumerate(results):
         if result is None and not allow_unused:
             raise RuntimeError(
@@ -113,95 +126,76 @@ def _walk(
     sink: Sink,
     *,
     retain_graph: bool,
-    create_graph: bool,
+    create_graph: bool = False,
     only: set[int] | None = None,
 ) -> None:
-    """Visit every node that the roots depend on, youngest first, and give its gradient to `sink`.
+    """Visit every vertex that the roots depend on, youngest first; give its gradient to `sink`.
 
-    The ledger holds the gradients of nodes that are still waiting for contributions. `owned` are
-    those in it that the engine itself made by an addition, into which it may add in place.
+    The ledger holds the gradients of vertices that are still waiting for contributions. `owned`
+    are those in it that the engine itself made by an addition, into which it may add in place.
     """
-    nodes = _collect(roots)
+    vertices = _collect(roots)
     if only is not None:
-        nodes = _that_lead_to(only, nodes)
+        vertices = _that_lead_to(only, vertices)
     ledger: dict[int, Tensor] = {}
-    owned: set[int] = set()
-    previous = _local.grad_enabled, _local.device
-    _local.grad_enabled = create_graph
-    try:
-        for root, seed in zip(roots, seeds, strict=True):
-            _contribute(_node_of(root), seed, ledger, owned, create_graph)
-        while nodes:
-            node = nodes.pop()
-            gradient = ledger.pop(id(node), None)
-            owned.discard(id(node))
-            if gradient is not None:
-                _visit(node, gradient, ledger, owned, sink, create_graph)
-            if not retain_graph and isinstance(node, Node):
-                node.free()
-    finally:
-        _local.grad_enabled, _local.device = previous
+    owned: set[int] | None = None if create_graph else set()
+    for root, seed in zip(roots, seeds, strict=True):
+        _contribute(_vertex_of(root), seed, ledger, owned)
+    while vertices:
+        vertex = vertices.pop()
+        gradient = ledger.pop(id(vertex), None)
+        if gradient is not None:
+            _visit(vertex, gradient, ledger, owned, sink)
+        if not retain_graph and isinstance(vertex, Node):
+            vertex.free()
 
 
 def _visit(
-    node: Vertex,
+    vertex: Vertex,
     gradient: Tensor,
     ledger: dict[int, Tensor],
-    owned: set[int],
+    owned: set[int] | None,
     sink: Sink,
-    create_graph: bool,
 ) -> None:
-    """Settle one node: run its hooks, store its gradient, pass gradients on to its inputs."""
-    for hook in node._hooks or ():
-        replaced = hook(gradient)
-        if replaced is not None:
-            gradient = _seed(node, replaced, "hook")
-    sink(node, gradient)
-    if not isinstance(node, Node):
+    """Settle one vertex: run its hooks, store its gradient, pass gradients on to its inputs."""
+    if vertex._hooks is not None:
+        gradient = _run_hooks(vertex, gradient)
+    sink(vertex, gradient)
+    if not isinstance(vertex, Node):
         return
-    op: Any = node._op
     # What a book's backward creates, `Tensor(2.0)` for one, must live where its inputs live.
-    _local.device = node._device
-    gradients = op.backward(gradient, node.as_tensor())
-    if type(gradients) is not tuple:
+    _local.device = vertex._device
+    op: Any = vertex._op
+    gradients = op.backward(gradient, vertex.as_tensor())
+    if not isinstance(gradients, tuple):
         gradients = (gradients,)
-    inputs = node._inputs
-    if len(gradients) != len(inputs):
-        raise RuntimeError(
-            f"{type(node._op).__name__}.backward returned {len(gradients)} gradients "
-            f"for {len(inputs)} inputs"
-        )
+    _check_gradients(vertex, gradients)
     if _local.anomaly is not None:
         _local.anomaly.check_backward(op, gradient, gradients)
-    needs = node._needs
-    for i, (source, contribution) in enumerate(zip(inputs, gradients, strict=True)):
+    needs = vertex._needs
+    for i, (source, contribution) in enumerate(zip(vertex._inputs, gradients, strict=True)):
         if needs >> i & 1 and contribution is not None:
-            if not isinstance(contribution, Tensor):
-                raise TypeError(
-                    f"{type(node._op).__name__}.backward must return Tensors; "
-                    f"gradient {i} is a {type(contribution).__name__}"
-                )
-            if contribution._data.shape != source.shape:
-                contribution = _unbroadcast(contribution, source.shape, node)
-            if contribution._data.dtype is not source.dtype:
-                contribution = contribution.astype(source.dtype)
-            _contribute(_node_of(source), contribution, ledger, owned, create_graph)
+            array = contribution._data
+            if array.shape != source.shape or array.dtype is not source.dtype:
+                contribution = _adapt(contribution, source, vertex)
+            _contribute(_vertex_of(source), contribution, ledger, owned)
 
 
 def _contribute(
-    node: Vertex, gradient: Tensor, ledger: dict[int, Tensor], owned: set[int], create_graph: bool
+    vertex: Vertex, gradient: Tensor, ledger: dict[int, Tensor], owned: set[int] | None
 ) -> None:
-    """Add a gradient to what the ledger holds for a node."""
-    key = id(node)
+    """Add a gradient to what the ledger holds for a vertex."""
+    key = id(vertex)
     held = ledger.get(key)
     if held is None:
         ledger[key] = gradient
+    elif owned is None:
+        ledger[key] = held + gradient
     elif key in owned:
         held._data += gradient._data
     else:
         ledger[key] = held + gradient
-        if not create_graph:
-            owned.add(key)
+        owned.add(key)
 
 
 def _collect(roots: Iterable[Tensor]) -> list[Vertex]:
@@ -212,41 +206,74 @@ def _collect(roots: Iterable[Tensor]) -> list[Vertex]:
     """
     recorded: dict[int, Node] = {}
     leaves: dict[int, Tensor] = {}
-    stack = [_node_of(root) for root in roots]
+    stack = [_vertex_of(root) for root in roots]
     while stack:
-        node = stack.pop()
-        if not isinstance(node, Node):
-            leaves[id(node)] = node
-        elif id(node) not in recorded:
-            if node._op is None:
-                raise RuntimeError(
-                    "backward: this graph was freed by an earlier backward(); "
-                    "pass retain_graph=True to the earlier call to differentiate it again"
-                )
-            node.check_versions()
-            recorded[id(node)] = node
-            needs = node._needs
-            for i, source in enumerate(node._inputs):
+        vertex = stack.pop()
+        if not isinstance(vertex, Node):
+            leaves[id(vertex)] = vertex
+        elif id(vertex) not in recorded:
+            _check_node(vertex)
+            recorded[id(vertex)] = vertex
+            needs = vertex._needs
+            for i, source in enumerate(vertex._inputs):
                 if needs >> i & 1:
-                    stack.append(_node_of(source))
+                    stack.append(_vertex_of(source))
     by_age: list[Vertex] = sorted(recorded.values(), key=lambda node: node._serial)
     return [*leaves.values(), *by_age]
 
 
-def _that_lead_to(wanted: set[int], nodes: list[Vertex]) -> list[Vertex]:
-    """The nodes among `nodes` (oldest first) that are wanted or depend on a wanted one."""
+def _check_node(node: Node) -> None:
+    """Raise when a node cannot be differentiated: it was freed, or what it saved has changed."""
+    if node._op is None:
+        raise RuntimeError(
+            "backward: this graph was freed by an earlier backward(); "
+            "pass retain_graph=True to the earlier call to differentiate it again"
+        )
+    node.check_versions()
+
+
+def _run_hooks(vertex: Vertex, gradient: Tensor) -> Tensor:
+    """The gradient, or what the vertex's hooks put in its place."""
+    for hook in vertex._hooks:
+        replaced = hook(gradient)
+        if replaced is not None:
+            gradient = _seed(vertex, replaced, "hook")
+    return gradient
+
+
+def _check_gradients(node: Node, gradients: tuple[Any, ...]) -> None:
+    """Raise unless a backward gave one Tensor or None for each input."""
+    op = type(node._op).__name__
+    if len(gradients) != len(node._inputs):
+        raise RuntimeError(
+            f"{op}.backward returned {len(gradients)} gradients for {len(node._inputs)} inputs"
+        )
+    for i, gradient in enumerate(gradients):
+        if gradient is not None and not isinstance(gradient, Tensor):
+            raise TypeError(
+                f"{op}.backward must return Tensors; gradient {i} is a {type(gradient).__name__}"
+            )
+
+
+def _adapt(gradient: Tensor, source: Any, node: Node) -> Tensor:
+    """A gradient in the shape and type of the input that it is for."""
+    if gradient.shape != source.shape:
+        gradient = _unbroadcast(gradient, source.shape, node)
+    return gradient.astype(source.dtype)
+
+
+def _that_lead_to(wanted: set[int], vertices: list[Vertex]) -> list[Vertex]:
+    """The vertices, given oldest first, that are wanted or depend on a wanted one."""
     leading = set(wanted)
-    kept = []
-    for node in nodes:
-        if id(node) not in leading and isinstance(node, Node):
-            if any(id(_node_of(source)) in leading for source in node._inputs):
-                leading.add(id(node))
-        if id(node) in leading:
-            kept.append(node)
-    return kept
+    for vertex in vertices:
+        if isinstance(vertex, Node) and any(
+            id(_vertex_of(source)) in leading for source in vertex._inputs
+        ):
+            leading.add(id(vertex))
+    return [vertex for vertex in vertices if id(vertex) in leading]
 
 
-def _node_of(value: Any) -> Vertex:
+def _vertex_of(value: Any) -> Vertex:
     """What stands for a tensor in the graph: the operation that made it, or the leaf itself."""
     if isinstance(value, Node) or value._node is None:
         return value
@@ -295,7 +322,7 @@ def _deposit(node: Vertex, gradient: Tensor) -> None:
         node.grad = array if node.grad is None else node.grad + array
     elif node._grad is not None:
         node._grad += array
-    elif _references(gradient) <= _ALONE:
+    elif _references(gradient) <= _references_when_alone:
         node._grad = array
     else:
         node._grad = np.array(array)
@@ -306,10 +333,12 @@ def _references(gradient: Tensor) -> int:
     array = gradient._data
     total = sys.getrefcount(gradient) + sys.getrefcount(array)
     base = array.base
-    if isinstance(base, np.ndarray):
+    if base is not None and not isinstance(base, np.ndarray):
+        return sys.maxsize
+    if base is not None:
         if base.nbytes != array.nbytes or not array.flags.writeable:
             return sys.maxsize
-        total += sys.getrefcount(base) - _BASE_OF_A_VIEW
+        total += sys.getrefcount(base) - _references_to_base
     return total
 
 
@@ -346,9 +375,21 @@ def _count_alone() -> int:
     leaf = Tensor([0.0], dtype="float64", requires_grad=True, device="cpu:numpy")
     root = _Probe()(leaf)
     seed = Tensor([1.0], dtype="float64", device="cpu:numpy")
-    _walk([root], [seed], probe, retain_graph=False, create_graph=False)
+    _walk([root], [seed], probe, retain_graph=False)
     return counts[-1]
 
 
-_BASE_OF_A_VIEW = _count_base_of_a_view()
-_ALONE = _count_alone()
+def _load_native_walk() -> Callable[[Tensor, Tensor, bool], bool] | None:
+    """The twin of `_walk` in C++, when calls go through the native twin too."""
+    if Function.__call__ is _definition_of_call:
+        return None
+    from babygrad import _core
+
+    _core.init_backward_walk(_check_node, _check_gradients, _run_hooks, _adapt)
+    walk: Callable[[Tensor, Tensor, bool], bool] = _core.backward_walk
+    return walk
+
+
+_references_to_base = _count_base_of_a_view()
+_references_when_alone = _count_alone()
+_native_walk = _load_native_walk()

@@ -73,6 +73,8 @@ PyObject* new_array_on_block(DType dtype, int ndim, const std::int64_t* shape,
 
 }  // namespace
 
+bool is_block(PyObject* object) { return Py_TYPE(object) == &block_type; }
+
 void init_arrays() {
     const npy_api& api = npy_api::get();
     numpy.array = api.PyArray_Type_;
@@ -156,6 +158,15 @@ Result::Result(DType dtype, int ndim, const std::int64_t* shape, const std::int6
 
 void Result::fill_zero() {
     std::memset(view_.data, 0, static_cast<std::size_t>(size_of(view_) * itemsize(view_.dtype)));
+}
+
+PyObject* make_tuple(std::initializer_list<Result*> results) {
+    PyObject* tuple = PyTuple_New(static_cast<Py_ssize_t>(results.size()));
+    if (!tuple) throw py::error_already_set();
+    Py_ssize_t i = 0;
+    for (Result* result : results)
+        PyTuple_SET_ITEM(tuple, i++, result ? result->take() : Py_NewRef(Py_None));
+    return tuple;
 }
 
 std::string shape_text(const View& view) {

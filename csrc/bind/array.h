@@ -30,6 +30,7 @@ public:
     Result(DType dtype, std::initializer_list<std::int64_t> shape)
         : Result(dtype, static_cast<int>(shape.size()), shape.begin()) {}
     ~Result() { Py_XDECREF(object_); }
+    Result(Result&& other) : object_(other.take()), view_(other.view_) {}
     Result(const Result&) = delete;
     Result& operator=(const Result&) = delete;
 
@@ -42,6 +43,9 @@ private:
     PyObject* object_;
     View view_;
 };
+
+// A tuple of the results, null standing for None.
+PyObject* make_tuple(std::initializer_list<Result*> results);
 
 // Releases the GIL for a kernel whose work, in nanoseconds, is worth the two switches.
 class WithoutGil {
@@ -57,6 +61,9 @@ public:
 private:
     PyThreadState* state_;
 };
+
+// Whether an array's base is a block of the cache, which is never shared with other code.
+bool is_block(PyObject* object);
 
 // "(2, 3)", for messages.
 std::string shape_text(const View& view);

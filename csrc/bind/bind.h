@@ -37,7 +37,7 @@ struct Entry {
 void add_entry(const Entry& entry);
 
 // The binding files; each has a function register_<file> that lists its entries.
-#define BABYGRAD_BINDINGS(X) X(elementwise) X(reduce)
+#define BABYGRAD_BINDINGS(X) X(elementwise) X(select) X(reduce) X(linalg) X(conv)
 #define BABYGRAD_DECLARE(file) void register_##file();
 BABYGRAD_BINDINGS(BABYGRAD_DECLARE)
 #undef BABYGRAD_DECLARE
@@ -52,5 +52,7 @@ bool get_axis(PyObject* object, int ndim, int& axis);
 bool get_axes(PyObject* object, int ndim, unsigned& mask);
 
 void init_bind(py::module_& module);
+void register_backward_walk(py::module_& module);
+void register_function_call(py::module_& module);
 
 }  // namespace babygrad::bind

@@ -72,6 +72,8 @@ PYBIND11_MODULE(_core, m) {
     init_threads(m);
     init_isa(m);
     init_memory(m);
+    register_backward_walk(m);
+    register_function_call(m);
 #define BABYGRAD_REGISTER(family) register_##family();
     BABYGRAD_BINDINGS(BABYGRAD_REGISTER)
 }
