@@ -1,0 +1,50 @@
+// What the convolution's sources share: the problem in terms of pixels, taps and weights.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/conv.h"
+#include "kernels/conv_windows.h"
+
+namespace babygrad::BABYGRAD_TARGET {
+
+// Weight of tap (i, j), input channel c and output channel o of group g:
+// data[i * tap_h + j * tap_w + c * channel + o * output + g * group]. Strides in elements.
+template <class T>
+struct Weights {
+    T* data;
+    std::int64_t tap_h, tap_w, channel, output, group;
+};
+
+// y = convolution of the pixels that `h` and `w` select; y's size is the grid of output pixels.
+template <class T>
+struct IndirectConv {
+    Image<const T> x;
+    TapAxis h, w;
+    std::int64_t groups;
+    Weights<const T> weights;
+    const T* bias;  // y.c values or null
+    Image<T> y;
+};
+template <class T>
+void indirect_conv(const IndirectConv<T>& conv);
+
+// gw[i, j, c, o, g] = sum over output pixels of x's window times gy.
+template <class T>
+struct IndirectWeightGrad {
+    Image<const T> x;
+    TapAxis h, w;
+    std::int64_t groups;
+    Image<const T> gy;
+    Weights<T> gw;
+};
+template <class T>
+void indirect_weight_grad(const IndirectWeightGrad<T>& conv);
+
+// One input channel per group; y.c / x.c output channels each.
+template <class T>
+void depthwise_conv(const IndirectConv<T>& conv);
+template <class T>
+void depthwise_weight_grad(const IndirectWeightGrad<T>& conv);
+
+}  // namespace babygrad::BABYGRAD_TARGET

@@ -1,0 +1,166 @@
+// Forward convolution and input gradient as one indirect GEMM: rows are output pixels, read in
+// place through the window table; columns are output channels; the inner axis is (tap, channel).
+//
+// Policy: that of the GEMM core (gemm_core.h). The weights are packed once per call; blocks of
+// pixels are independent tasks whose size depends on the problem alone.
+#include <algorithm>
+
+#include "kernels/conv_core.h"
+#include "kernels/gemm_core.h"
+#include "kernels/pack.h"
+#include "threads.h"
+
+namespace babygrad::BABYGRAD_TARGET {
+namespace {
+
+constexpr double kTaskWork = 1e6;     // multiply-adds; about 20 us at the peak
+constexpr double kSerialWork = 256e3;
+constexpr std::int64_t kMinTasks = 8;  // worth splitting the output channels for
+
+// Packed weights: group, inner block, panel, inner index, column.
+template <class T>
+struct PackedWeights {
+    const Weights<const T>& weights;
+    std::int64_t taps_w, channels, inner, outputs, panels;
+    InnerBlocks blocks;
+
+    std::int64_t group_size() const { return inner * panels * kTileColumns<T>; }
+    std::int64_t panel_at(std::int64_t group, const InnerBlock& block, std::int64_t panel) const {
+        return group * group_size() +
+               (blocks.start(block) * panels + panel * block.size()) * kTileColumns<T>;
+    }
+
+    // One panel of one block, tap by tap.
+    void pack(T* packed, std::int64_t group, const InnerBlock& block, std::int64_t panel) const {
+        T* out = packed + panel_at(group, block, panel);
+        const std::int64_t end = blocks.start(block) + block.size();
+        const std::int64_t j = panel * kTileColumns<T>;
+        for (std::int64_t k = blocks.start(block); k < end;) {
+            const std::int64_t tap = k / channels, c = k % channels;
+            const std::int64_t count = std::min(channels - c, end - k);
+            const T* w = weights.data + tap / taps_w * weights.tap_h +
+                         tap % taps_w * weights.tap_w + c * weights.channel + j * weights.output +
+                         group * weights.group;
+            pack_panel(w, weights.channel, weights.output, count, outputs - j, out);
+            out += count * kTileColumns<T>;
+            k += count;
+        }
+    }
+};
+
+template <class T>
+struct ConvTask {
+    const IndirectConv<T>& conv;
+    const Windows<T>& windows;
+    const PackedWeights<T>& weights;
+    const T* packed;
+
+    // Output pixels [begin, end), column panels [panel, panel_end) of each group.
+    void run(std::int64_t begin, std::int64_t end, std::int64_t panel,
+             std::int64_t panel_end) const {
+        WindowTable<T> table(windows, std::min(kBlockPixels, end - begin));
+        T* y_rows[kBlockPixels];
+        for (std::int64_t p = begin; p < end; p += kBlockPixels) {
+            const std::int64_t count = std::min(kBlockPixels, end - p);
+            table.fill(p, count);
+            output_rows(p, count, y_rows);
+            for (std::int64_t g = 0; g < conv.groups; ++g)
+                weights.blocks.each([&](const InnerBlock& block) {
+                    for (std::int64_t j = panel; j < panel_end; ++j)
+                        multiply(table, y_rows, count, g, block, j);
+                });
+        }
+    }
+
+    void output_rows(std::int64_t first, std::int64_t count, T** rows) const {
+        const Image<T>& y = conv.y;
+        std::int64_t w = first % y.w, h = first / y.w % y.h, n = first / (y.w * y.h);
+        for (std::int64_t i = 0; i < count; ++i) {
+            rows[i] = y.data + n * y.stride_n + h * y.stride_h + w * y.stride_w;
+            if (++w < y.w) continue;
+            w = 0;
+            if (++h < y.h) continue;
+            h = 0;
+            ++n;
+        }
+    }
+
+    void multiply(const WindowTable<T>& table, T* const* y_rows, std::int64_t count,
+                  std::int64_t group, const InnerBlock& block, std::int64_t panel) const {
+        const std::int64_t j = panel * kTileColumns<T>, width = weights.outputs - j;
+        const std::int64_t column = group * weights.outputs + j;
+        const bool first = block.segment == 0 && block.offset == 0;
+        const RightPanel<T> right{packed + weights.panel_at(group, block, panel), kTileColumns<T>};
+        const T* bias = first && conv.bias ? conv.bias + column : nullptr;
+        const T* const* rows = table.at(block.segment);
+        const std::int64_t offset = group * windows.channels + block.offset;
+        for (std::int64_t i = 0; i < count;) {
+            const int height = tile_height(count - i);
+            any_tile(height, width,
+                     LeftRows<T>{rows + i, table.stride(), block.segments, offset, block.length},
+                     right, TileOut<T>{y_rows + i, column, bias, !first});
+            i += height;
+        }
+    }
+};
+
+// No taps or no channels: y = bias.
+template <class T>
+void fill_bias(const IndirectConv<T>& conv) {
+    const Image<T>& y = conv.y;
+    for (std::int64_t n = 0; n < y.n; ++n)
+        for (std::int64_t h = 0; h < y.h; ++h)
+            for (std::int64_t w = 0; w < y.w; ++w) {
+                T* out = y.data + n * y.stride_n + h * y.stride_h + w * y.stride_w;
+                for (std::int64_t c = 0; c < y.c; ++c) out[c] = conv.bias ? conv.bias[c] : T(0);
+            }
+}
+
+}  // namespace
+
+template <class T>
+void indirect_conv(const IndirectConv<T>& conv) {
+    const Windows<T> windows(conv.x, conv.h, conv.w, conv.y.h, conv.y.w, conv.groups);
+    const std::int64_t inner = windows.segments * windows.length, pixels = windows.pixels();
+    if (pixels == 0 || conv.y.c == 0) return;
+    if (inner == 0) return fill_bias(conv);
+    const std::int64_t outputs = conv.y.c / conv.groups;
+    const PackedWeights<T> weights{conv.weights,
+                                   conv.w.taps,
+                                   windows.channels,
+                                   inner,
+                                   outputs,
+                                   ceil_div(outputs, kTileColumns<T>),
+                                   InnerBlocks(windows.segments, windows.length)};
+    Workspace packed_space(static_cast<std::size_t>(weights.group_size() * conv.groups) *
+                           sizeof(T));
+    T* packed = packed_space.as<T>();
+    const std::int64_t grain = std::max<std::int64_t>(1, 32768 / (inner * kTileColumns<T>));
+    parallel_ranges(conv.groups * weights.panels, grain,
+                    [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i)
+            weights.blocks.each([&](const InnerBlock& block) {
+                weights.pack(packed, i / weights.panels, block, i % weights.panels);
+            });
+    });
+    const double pixel_work = static_cast<double>(inner) * static_cast<double>(conv.y.c);
+    const double work = pixel_work * static_cast<double>(pixels);
+    std::int64_t rows = pixels, parts = 1;
+    if (work > kSerialWork) {
+        rows = std::max(kBlockPixels, static_cast<std::int64_t>(kTaskWork / pixel_work));
+        parts = std::min(weights.panels, ceil_div(kMinTasks, ceil_div(pixels, rows)));
+    }
+    const std::int64_t part_panels = ceil_div(weights.panels, parts);
+    parts = ceil_div(weights.panels, part_panels);
+    const ConvTask<T> task{conv, windows, weights, packed};
+    parallel_for(ceil_div(pixels, rows) * parts, [&](std::int64_t i) {
+        const std::int64_t begin = i / parts * rows, panel = i % parts * part_panels;
+        task.run(begin, std::min(pixels, begin + rows), panel,
+                 std::min(weights.panels, panel + part_panels));
+    });
+}
+
+template void indirect_conv(const IndirectConv<float>&);
+template void indirect_conv(const IndirectConv<double>&);
+
+}  // namespace babygrad::BABYGRAD_TARGET

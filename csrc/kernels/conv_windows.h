@@ -1,0 +1,184 @@
+// The indirection buffer: for a run of output pixels, a pointer to each piece of the window that
+// the pixel sees (M. Dukhan, "The Indirect Convolution Algorithm", 2019).
+//
+// A piece is one tap's channels or, where the taps of a row are adjacent in memory, a whole row of
+// the window: longer runs for the micro-kernel, which is what makes few channels fast. Pieces that
+// lie outside the image point at zeros; a row that is partly outside is copied next to its zeros.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/conv.h"
+#include "memory.h"
+
+namespace babygrad::BABYGRAD_TARGET {
+
+// NHWC pixels with adjacent channels; strides in elements.
+template <class T>
+struct Image {
+    T* data;
+    std::int64_t n, h, w, c;
+    std::int64_t stride_n, stride_h, stride_w;
+};
+
+// Along one axis, tap t of output o reads input o * stride + first + t * step.
+struct TapAxis {
+    std::int64_t taps, first, step, stride;
+};
+
+namespace {
+
+// Border copies of one block of pixels take at most this much.
+constexpr std::int64_t kBorderBytes = 16 << 20;
+constexpr std::int64_t kBlockPixels = 96;
+
+template <class T>
+struct Windows {
+    Image<const T> x;
+    TapAxis h, w;
+    std::int64_t out_h, out_w;
+    std::int64_t channels;  // of one group
+    bool by_rows;
+    std::int64_t segments, length;
+
+    Windows(const Image<const T>& image, const TapAxis& taps_h, const TapAxis& taps_w,
+            std::int64_t height, std::int64_t width, std::int64_t groups)
+        : x(image), h(taps_h), w(taps_w), out_h(height), out_w(width), channels(image.c / groups) {
+        const std::int64_t inner = h.taps * w.taps * channels;
+        by_rows = groups == 1 && w.taps > 1 && w.step == 1 && x.stride_w == x.c &&
+                  inner * kBlockPixels * static_cast<std::int64_t>(sizeof(T)) <= kBorderBytes;
+        segments = by_rows ? h.taps : h.taps * w.taps;
+        length = by_rows ? w.taps * channels : channels;
+    }
+    std::int64_t pixels() const { return x.n * out_h * out_w; }
+};
+
+// The pointers of up to `capacity` pixels: pixel i's piece s is at(s)[i]. One per task.
+template <class T>
+class WindowTable {
+public:
+    WindowTable(const Windows<T>& windows, std::int64_t capacity)
+        : windows_(windows),
+          capacity_(capacity),
+          pointers_(static_cast<std::size_t>(windows.segments * capacity) * sizeof(T*)),
+          zeros_(static_cast<std::size_t>(zero_count(windows)) * sizeof(T)),
+          border_(windows.by_rows ? static_cast<std::size_t>(capacity * windows.segments *
+                                                             windows.length) *
+                                        sizeof(T)
+                                  : 0) {
+        std::memset(zeros_.template as<T>(), 0,
+                    static_cast<std::size_t>(zero_count(windows)) * sizeof(T));
+    }
+
+    const T* const* at(std::int64_t segment) const {
+        return pointers_.template as<const T*>() + segment * capacity_;
+    }
+    std::int64_t stride() const { return capacity_; }
+
+    // Pixels [first, first + count) of all images in C order.
+    void fill(std::int64_t first, std::int64_t count) {
+        border_used_ = border_.template as<T>();
+        std::int64_t ow = first % windows_.out_w;
+        std::int64_t oh = first / windows_.out_w % windows_.out_h;
+        std::int64_t image = first / (windows_.out_w * windows_.out_h);
+        for (std::int64_t i = 0; i < count;) {
+            const std::int64_t left = windows_.out_w - ow;
+            const std::int64_t run = left < count - i ? left : count - i;
+            fill_run(i, image, oh, ow, run);
+            i += run;
+            ow = 0;
+            if (++oh == windows_.out_h) {
+                oh = 0;
+                ++image;
+            }
+        }
+    }
+
+private:
+    static std::int64_t zero_count(const Windows<T>& windows) {
+        return windows.by_rows ? windows.length : windows.x.c;
+    }
+
+    // `run` pixels of one output row, from column ow, into the table from index i.
+    void fill_run(std::int64_t i, std::int64_t image, std::int64_t oh, std::int64_t ow,
+                  std::int64_t run) {
+        const Windows<T>& v = windows_;
+        const std::int64_t per_row = v.by_rows ? 1 : v.w.taps;
+        for (std::int64_t t = 0; t < v.h.taps; ++t) {
+            const std::int64_t ih = oh * v.h.stride + v.h.first + t * v.h.step;
+            const T** out = pointers_.template as<const T*>() + t * per_row * capacity_ + i;
+            if (ih < 0 || ih >= v.x.h) {
+                for (std::int64_t s = 0; s < per_row; ++s) fill_zeros(out + s * capacity_, 0, run);
+                continue;
+            }
+            const T* row = v.x.data + image * v.x.stride_n + ih * v.x.stride_h;
+            if (v.by_rows) {
+                fill_rows(out, row, ow * v.w.stride + v.w.first, run);
+            } else {
+                for (std::int64_t s = 0; s < per_row; ++s)
+                    fill_taps(out + s * capacity_, row,
+                              ow * v.w.stride + v.w.first + s * v.w.step, run);
+            }
+        }
+    }
+
+    void fill_zeros(const T** out, std::int64_t begin, std::int64_t end) {
+        for (std::int64_t p = begin; p < end; ++p) out[p] = zeros_.template as<T>();
+    }
+
+    // How many of `run` positions iw, iw + stride, ... lie below `limit`.
+    std::int64_t below(std::int64_t iw, std::int64_t limit, std::int64_t run) const {
+        if (iw >= limit) return 0;
+        const std::int64_t count = (limit - iw + windows_.w.stride - 1) / windows_.w.stride;
+        return count < run ? count : run;
+    }
+
+    // One tap: inside where 0 <= iw < width.
+    void fill_taps(const T** out, const T* row, std::int64_t iw, std::int64_t run) {
+        const std::int64_t begin = below(iw, 0, run), end = below(iw, windows_.x.w, run);
+        fill_zeros(out, 0, begin);
+        fill_pointers(out, row, iw, begin, end);
+        fill_zeros(out, end, run);
+    }
+
+    void fill_pointers(const T** out, const T* row, std::int64_t iw, std::int64_t begin,
+                       std::int64_t end) {
+        const std::int64_t step = windows_.w.stride * windows_.x.stride_w;
+        const T* base = row + iw * windows_.x.stride_w;
+        for (std::int64_t p = begin; p < end; ++p) out[p] = base + p * step;
+    }
+
+    // A row of taps from column iw on: whole where 0 <= iw and iw + taps <= width.
+    void fill_rows(const T** out, const T* row, std::int64_t iw, std::int64_t run) {
+        const std::int64_t begin = below(iw, 0, run);
+        std::int64_t end = below(iw, windows_.x.w - windows_.w.taps + 1, run);
+        if (end < begin) end = begin;
+        for (std::int64_t p = 0; p < begin; ++p)
+            out[p] = border_row(row, iw + p * windows_.w.stride);
+        fill_pointers(out, row, iw, begin, end);
+        for (std::int64_t p = end; p < run; ++p)
+            out[p] = border_row(row, iw + p * windows_.w.stride);
+    }
+
+    const T* border_row(const T* row, std::int64_t iw) {
+        const std::int64_t taps = windows_.w.taps, c = windows_.channels;
+        std::int64_t begin = iw < 0 ? -iw : 0;
+        std::int64_t end = windows_.x.w - iw < taps ? windows_.x.w - iw : taps;
+        if (begin >= end) return zeros_.template as<T>();
+        T* copy = border_used_;
+        border_used_ += taps * c;
+        for (std::int64_t j = 0; j < begin * c; ++j) copy[j] = 0;
+        for (std::int64_t j = begin * c; j < end * c; ++j) copy[j] = row[iw * c + j];
+        for (std::int64_t j = end * c; j < taps * c; ++j) copy[j] = 0;
+        return copy;
+    }
+
+    Windows<T> windows_;
+    std::int64_t capacity_;
+    Workspace pointers_, zeros_, border_;
+    T* border_used_ = nullptr;
+};
+
+}  // namespace
+}  // namespace babygrad::BABYGRAD_TARGET

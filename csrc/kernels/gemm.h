@@ -1,0 +1,16 @@
+// Matrix products of arrays.
+#pragma once
+
+#include "view.h"
+
+namespace babygrad {
+
+// All of one dtype, float32 or float64. `y` is dense in C order and overlaps no operand.
+struct GemmKernels {
+    // a (..., m, k), b (..., k, n), y (..., m, n), the leading axes broadcast already.
+    void (*matmul)(const View& a, const View& b, const View& y);
+    // x (..., k), w (k, n), b (n,) or null, y (..., n).
+    void (*linear)(const View& x, const View& w, const View* b, const View& y);
+};
+
+}  // namespace babygrad

@@ -1,0 +1,136 @@
+// Packing: the right operand as panels of kTileColumns columns, the left one as tiles of rows.
+//
+// A panel holds kTileColumns values for each inner index, zeros beyond the last column, so that the
+// micro-kernel reads it in one forward stream. Cost on Zen 3, cycles per element: rows copied 0.2,
+// transposed 0.6, any other stride 1.5.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/gemm_tile.h"
+
+namespace babygrad::BABYGRAD_TARGET {
+namespace {
+
+// The inner axis is walked in blocks of at most kMaxInner: a panel of one block is 20 KB with AVX2,
+// which leaves room in L1 for the rows of the left operand, and a register adds at most this many
+// products before it is rounded into memory.
+constexpr std::int64_t kMaxInner = 320;
+
+// The inner axis as `segments` of `length`, cut into blocks: several whole segments, or an equal
+// part of one.
+struct InnerBlock {
+    std::int64_t segment, segments, offset, length;
+    std::int64_t size() const { return segments * length; }
+};
+
+struct InnerBlocks {
+    std::int64_t segments, length, group, part;
+
+    InnerBlocks(std::int64_t segment_count, std::int64_t segment_length)
+        : segments(segment_count), length(segment_length), group(1), part(segment_length) {
+        const auto even = [](std::int64_t n, std::int64_t limit) {
+            const std::int64_t pieces = (n + limit - 1) / limit;
+            return (n + pieces - 1) / pieces;
+        };
+        if (length > kMaxInner)
+            part = even(length, kMaxInner);
+        else if (length > 0 && segments > 0)
+            group = even(segments, kMaxInner / length);
+    }
+
+    template <class Fn>
+    void each(const Fn& fn) const {
+        for (std::int64_t s = 0; s < segments; s += group) {
+            const std::int64_t count = s + group < segments ? group : segments - s;
+            for (std::int64_t k = 0; k < length; k += part)
+                fn(InnerBlock{s, count, k, k + part < length ? part : length - k});
+        }
+    }
+    std::int64_t start(const InnerBlock& block) const {
+        return block.segment * length + block.offset;
+    }
+};
+
+using f32x4 = float __attribute__((vector_size(16)));
+using f64x2 = double __attribute__((vector_size(16)));
+
+template <class V, class T>
+inline V load16(const T* p) {
+    V v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+
+// dst[j * dst_stride + i] = src[i * src_stride + j] for a square of 16-byte rows.
+inline void transpose_square(const float* src, std::int64_t src_stride, float* dst,
+                             std::int64_t dst_stride) {
+    const f32x4 r0 = load16<f32x4>(src), r1 = load16<f32x4>(src + src_stride);
+    const f32x4 r2 = load16<f32x4>(src + 2 * src_stride), r3 = load16<f32x4>(src + 3 * src_stride);
+    const f32x4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
+    const f32x4 b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+    const f32x4 c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+    const f32x4 d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    const f32x4 columns[] = {
+        __builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7),
+        __builtin_shufflevector(c, d, 0, 1, 4, 5), __builtin_shufflevector(c, d, 2, 3, 6, 7)};
+    for (int j = 0; j < 4; ++j) std::memcpy(dst + j * dst_stride, &columns[j], 16);
+}
+
+inline void transpose_square(const double* src, std::int64_t src_stride, double* dst,
+                             std::int64_t dst_stride) {
+    const f64x2 r0 = load16<f64x2>(src), r1 = load16<f64x2>(src + src_stride);
+    const f64x2 columns[] = {__builtin_shufflevector(r0, r1, 0, 2),
+                             __builtin_shufflevector(r0, r1, 1, 3)};
+    for (int j = 0; j < 2; ++j) std::memcpy(dst + j * dst_stride, &columns[j], 16);
+}
+
+// Element (k, j) of the right operand is b[k * row + j * column], 0 <= j < width.
+template <class T>
+inline void pack_panel(const T* b, std::int64_t row, std::int64_t column, std::int64_t inner,
+                       std::int64_t width, T* out) {
+    constexpr std::int64_t n = kTileColumns<T>;
+    constexpr std::int64_t square = 16 / sizeof(T);
+    if (width > n) width = n;
+    if (column == 1 && width == n) {
+        for (std::int64_t k = 0; k < inner; ++k, b += row, out += n) {
+            store(out, load(b));
+            store(out + kLanes<T>, load(b + kLanes<T>));
+        }
+        return;
+    }
+    std::int64_t k = 0;
+    if (row == 1 && width == n) {
+        for (; k + square <= inner; k += square)
+            for (std::int64_t j = 0; j < n; j += square)
+                transpose_square(b + j * column + k, column, out + k * n + j, n);
+    }
+    for (; k < inner; ++k) {
+        for (std::int64_t j = 0; j < width; ++j) out[k * n + j] = b[k * row + j * column];
+        for (std::int64_t j = width; j < n; ++j) out[k * n + j] = 0;
+    }
+}
+
+// Element (i, k) of the left operand is a[i * row + k * column]; a tile of `rows` rows becomes
+// [inner][rows].
+template <class T>
+inline void pack_tile(const T* a, std::int64_t row, std::int64_t column, int rows,
+                      std::int64_t inner, T* out) {
+    constexpr int square = 16 / sizeof(T);
+    std::int64_t k = 0;
+    if (column == 1 && rows >= square) {
+        for (; k + square <= inner; k += square) {
+            int i = 0;
+            for (; i + square < rows; i += square)
+                transpose_square(a + i * row + k, row, out + k * rows + i, rows);
+            i = rows - square;  // may overlap the square before
+            transpose_square(a + i * row + k, row, out + k * rows + i, rows);
+        }
+    }
+    for (; k < inner; ++k)
+        for (int i = 0; i < rows; ++i) out[k * rows + i] = a[i * row + k * column];
+}
+
+}  // namespace
+}  // namespace babygrad::BABYGRAD_TARGET
