@@ -1,0 +1,64 @@
+"""Layers that map features: `Linear`, `Flatten`, `Embedding`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from babygrad import init, ops
+from babygrad.nn.module import Module, Parameter
+from babygrad.tensor import Tensor
+
+
+class Linear(Module):
+    """`x @ weight + bias`.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+        Whether there is a bias.
+    device, dtype
+        Those of the parameters.
+
+    Attributes
+    ----------
+    weight : Parameter (in_features, out_features)
+        Kaiming uniform at first. PyTorch stores the transpose.
+    bias : Parameter (1, out_features), or None
+        Zeros at first.
+
+    Examples
+    --------
+    >>> from babygrad import Tensor, nn
+    >>> nn.Linear(3, 2)(Tensor.ones(4, 3)).shape
+    (4, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: str | None = None,
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        weight = init.kaiming_uniform(in_features, out_features, device=device, dtype=dtype)
+        self.weight = Parameter(weight)
+        self.bias = None
+        if bias:
+            self.bias = Parameter(Tensor.zeros(1, out_features, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.reshape(self.out_features)
+        return ops.linear(x, self.weight, bias)
+
+
+class Flatten(Module):
+    """(N, ...) -> (N, features): all axes but the first joined in row-major order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape((x.shape[0], math.prod(x.shape[1:])))

@@ -1,0 +1,130 @@
+"""Losses as modules: settings in the constructor, prediction and target in the call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from babygrad import ops
+from babygrad.nn.module import Module
+from babygrad.tensor import Tensor
+
+
+class SoftmaxLoss(Module):
+    """The mean cross-entropy of logits (N, C) and labels (N,), as in the book."""
+
+    def forward(self, logits: Tensor, y: Any) -> Tensor:
+        return ops.cross_entropy(logits, y)
+
+
+class CrossEntropyLoss(Module):
+    """`ops.cross_entropy`."""
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+        reduction: str = "mean",
+        axis: int = 1,
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+        self.reduction = reduction
+        self.axis = axis
+
+    def forward(self, x: Tensor, target: Any) -> Tensor:
+        return ops.cross_entropy(
+            x,
+            target,
+            self.weight,
+            self.ignore_index,
+            self.label_smoothing,
+            self.reduction,
+            self.axis,
+        )
+
+
+class NLLLoss(Module):
+    """`ops.nll_loss`."""
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        axis: int = 1,
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.ignore_index = ignore_index
+        self.reduction = reduction
+        self.axis = axis
+
+    def forward(self, x: Tensor, target: Any) -> Tensor:
+        return ops.nll_loss(x, target, self.weight, self.ignore_index, self.reduction, self.axis)
+
+
+class MSELoss(Module):
+    """`ops.mse_loss`."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        self.reduction = reduction
+
+    def forward(self, x: Tensor, target: Any) -> Tensor:
+        return ops.mse_loss(x, target, self.reduction)
+
+
+class L1Loss(Module):
+    """`ops.l1_loss`."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        self.reduction = reduction
+
+    def forward(self, x: Tensor, target: Any) -> Tensor:
+        return ops.l1_loss(x, target, self.reduction)
+
+
+class HuberLoss(Module):
+    """`ops.huber_loss`."""
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__()
+        self.reduction = reduction
+        self.delta = delta
+
+    def forward(self, x: Tensor, target: Any) -> Tensor:
+        return ops.huber_loss(x, target, self.reduction, self.delta)
+
+
+class BCEWithLogitsLoss(Module):
+    """`ops.bce_with_logits`."""
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        reduction: str = "mean",
+        pos_weight: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.reduction = reduction
+        self.pos_weight = pos_weight
+
+    def forward(self, x: Tensor, target: Any) -> Tensor:
+        return ops.bce_with_logits(x, target, self.weight, self.reduction, self.pos_weight)
+
+
+class KLDivLoss(Module):
+    """`ops.kl_div`."""
+
+    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
+        super().__init__()
+        self.reduction = reduction
+        self.log_target = log_target
+
+    def forward(self, x: Tensor, target: Any) -> Tensor:
+        return ops.kl_div(x, target, self.reduction, self.log_target)

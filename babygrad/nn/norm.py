@@ -1,0 +1,189 @@
+"""Normalization layers: batch, layer, group and RMS normalization."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from babygrad import ops
+from babygrad.nn.module import Module, Parameter
+from babygrad.tensor import Tensor
+
+
+def _affine(shape: Any, bias: bool, device: str | None, dtype: Any) -> list[Parameter | None]:
+    """A weight of ones and a bias of zeros, or None in its place."""
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    weight = Parameter(Tensor.ones(*sizes, device=device, dtype=dtype))
+    return [weight, Parameter(Tensor.zeros(*sizes, device=device, dtype=dtype)) if bias else None]
+
+
+class BatchNorm(Module):
+    """Brings each channel to mean 0 and variance 1 over the batch (Ioffe and Szegedy, 2015).
+
+    In training the statistics are those of the batch, and moving averages of them are kept; in
+    evaluation the moving averages take their place and stay as they are.
+
+    Parameters
+    ----------
+    dim : int
+        The number of channels.
+    eps : float
+    momentum : float
+        The weight of the newest batch in the moving averages.
+    affine : bool
+        Whether there are a weight and a bias.
+    unbiased : bool
+        Whether running_var averages the unbiased variance `sum / (n - 1)`, as PyTorch does. By
+        default it is the biased one, `sum / n`, with which training itself normalizes: the book's.
+
+    Attributes
+    ----------
+    weight, bias : Parameter (dim,)
+    running_mean, running_var : Tensor (dim,)
+        Buffers: saved, and not learned.
+
+    Raises
+    ------
+    ValueError
+        In training, when a channel has a single value.
+    """
+
+    ranks: ClassVar[tuple[int, ...]]
+    ignored_keys = ("num_batches_tracked",)
+
+    def __init__(
+        self,
+        dim: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        device: str | None = None,
+        dtype: Any = "float32",
+        affine: bool = True,
+        unbiased: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.eps = eps
+        self.momentum = momentum
+        self.unbiased = unbiased
+        affined = _affine(dim, True, device, dtype) if affine else [None, None]
+        self.weight, self.bias = affined
+        settings: Any = {"device": device, "dtype": dtype, "requires_grad": False}
+        self.running_mean = Tensor.zeros(dim, **settings)
+        self.running_var = Tensor.ones(dim, **settings)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim not in self.ranks or x.shape[1] != self.dim:
+            axes = " or ".join(str(rank) for rank in self.ranks)
+            raise ValueError(
+                f"{type(self).__name__}: x has shape {x.shape}; it must have {axes} axes "
+                f"and {self.dim} channels on axis 1"
+            )
+        return ops.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=self.training,
+            momentum=self.momentum,
+            eps=self.eps,
+            unbiased=self.unbiased,
+        )
+
+
+class BatchNorm1d(BatchNorm):
+    """Batch normalization of (N, C) or (N, C, L); the parameters are those of `BatchNorm`."""
+
+    ranks = (2, 3)
+
+
+class BatchNorm2d(BatchNorm):
+    """Batch normalization of images (N, C, H, W); the parameters are those of `BatchNorm`."""
+
+    ranks = (4,)
+
+
+class LayerNorm(Module):
+    """Brings each sample's last axes to mean 0 and variance 1 (Ba et al., 2016).
+
+    Parameters
+    ----------
+    normalized_shape : int or tuple of int
+        The sizes of those axes, which are also the shape of weight and bias.
+    bias : bool
+        Whether there is a bias beside the weight.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-5,
+        device: str | None = None,
+        dtype: Any = "float32",
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = normalized_shape
+        self.eps = eps
+        self.weight, self.bias = _affine(normalized_shape, bias, device, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+class LayerNorm1d(LayerNorm):
+    """The book's layer normalization, over the last axis, of size `dim`."""
+
+    def __init__(
+        self, dim: int, eps: float = 1e-5, device: str | None = None, dtype: Any = "float32"
+    ) -> None:
+        super().__init__(dim, eps, device, dtype)
+        self.dim = dim
+
+
+class RMSNorm(Module):
+    """`x / sqrt(mean(x^2) + eps) * weight` over the last axes (Zhang and Sennrich, 2019)."""
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-6,
+        device: str | None = None,
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = normalized_shape
+        self.eps = eps
+        self.weight, _ = _affine(normalized_shape, False, device, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+
+class GroupNorm(Module):
+    """Brings each sample's groups of channels to mean 0 and variance 1 (Wu and He, 2018).
+
+    Parameters
+    ----------
+    num_groups : int
+        A divisor of num_channels.
+    num_channels : int
+        The size of axis 1.
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        device: str | None = None,
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__()
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
+        self.weight, self.bias = _affine(num_channels, True, device, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)

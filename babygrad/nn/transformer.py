@@ -1,0 +1,198 @@
+"""Attention layers: `MultiHeadAttention` and `TransformerBlock`.
+
+The parameters have the names and layouts of PyTorch's `nn.MultiheadAttention` and
+`nn.TransformerEncoderLayer`, so that their weights load. Sequences are (N, L, features).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from babygrad import init, ops
+from babygrad.nn.dropout import Dropout
+from babygrad.nn.module import Module, Parameter
+from babygrad.nn.norm import LayerNorm
+from babygrad.tensor import Tensor
+
+
+class _Projection(Module):
+    """`x @ weight.T + bias`, with the weight (out, in) as PyTorch stores it."""
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool, device: str | None, dtype: Any
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = Parameter(
+            init.xavier_uniform(
+                in_features,
+                out_features,
+                shape=(out_features, in_features),
+                device=device,
+                dtype=dtype,
+            )
+        )
+        self.bias = None
+        if bias:
+            self.bias = Parameter(Tensor.zeros(out_features, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.linear(x, self.weight.transpose(), self.bias)
+
+
+class MultiHeadAttention(Module):
+    """Attention in several heads, each with its part of the features (Vaswani et al., 2017).
+
+    Parameters
+    ----------
+    embed_dim : int
+    num_heads : int
+        A divisor of embed_dim.
+    bias : bool
+
+    Attributes
+    ----------
+    in_proj_weight : Parameter (3 * embed_dim, embed_dim)
+        Those of queries, keys and values, one below the other.
+    in_proj_bias : Parameter (3 * embed_dim,), or None
+    out_proj.weight : Parameter (embed_dim, embed_dim)
+    out_proj.bias : Parameter (embed_dim,), or None
+
+    Examples
+    --------
+    >>> from babygrad import Tensor, nn
+    >>> nn.MultiHeadAttention(8, 2)(Tensor.ones(3, 5, 8), causal=True).shape
+    (3, 5, 8)
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        bias: bool = True,
+        device: str | None = None,
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__()
+        if num_heads < 1 or embed_dim % num_heads:
+            raise ValueError(
+                f"MultiHeadAttention: embed_dim (={embed_dim}) must be divisible by "
+                f"num_heads (={num_heads})"
+            )
+        self.embed_dim = embed_dim
+        self.num_heads = num_heads
+        self.in_proj_weight = Parameter(
+            init.xavier_uniform(
+                embed_dim,
+                3 * embed_dim,
+                shape=(3 * embed_dim, embed_dim),
+                device=device,
+                dtype=dtype,
+            )
+        )
+        self.in_proj_bias = None
+        if bias:
+            self.in_proj_bias = Parameter(Tensor.zeros(3 * embed_dim, device=device, dtype=dtype))
+        self.out_proj = _Projection(embed_dim, embed_dim, bias, device, dtype)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        mask: Any = None,
+        causal: bool = False,
+    ) -> Tensor:
+        """Attend from each query to the keys.
+
+        Parameters
+        ----------
+        query : Tensor (N, L, embed_dim)
+        key, value : Tensor (N, S, embed_dim), optional
+            The query, and the key, by default.
+        mask, causal
+            See `ops.scaled_dot_product_attention`; the mask broadcasts to (N, heads, L, S).
+        """
+        key = query if key is None else key
+        value = key if value is None else value
+        if query.ndim != 3 or query.shape[2] != self.embed_dim:
+            raise ValueError(
+                f"MultiHeadAttention: query has shape {query.shape}; "
+                f"it must be (N, L, {self.embed_dim})"
+            )
+        if key is query and value is query:
+            joined = ops.linear(query, self.in_proj_weight.transpose(), self.in_proj_bias)
+            q, k, v = ops.split(joined, self.embed_dim, -1)
+        else:
+            weights = ops.split(self.in_proj_weight, self.embed_dim, 0)
+            biases: Any = (None,) * 3
+            if self.in_proj_bias is not None:
+                biases = ops.split(self.in_proj_bias, self.embed_dim, 0)
+            q, k, v = (
+                ops.linear(x, w.transpose(), b)
+                for x, w, b in zip((query, key, value), weights, biases, strict=True)
+            )
+        heads = (self._to_heads(x) for x in (q, k, v))
+        y = ops.scaled_dot_product_attention(*heads, mask, causal)
+        # (N, heads, L, E / heads) -> (N, L, E)
+        return self.out_proj(y.transpose((1, 2)).reshape(query.shape))
+
+    def _to_heads(self, x: Tensor) -> Tensor:
+        """(N, L, E) -> (N, heads, L, E / heads), a view."""
+        split = (*x.shape[:2], self.num_heads, self.embed_dim // self.num_heads)
+        return x.reshape(split).transpose((1, 2))
+
+
+class TransformerBlock(Module):
+    """Attention and a two-layer network, each with normalization and a residual connection.
+
+    Parameters
+    ----------
+    dim, num_heads : int
+    hidden : int, optional
+        The width of the network's inner layer, 4 * dim by default.
+    dropout : float
+        After the attention and after the network, in training.
+    activation : {"gelu", "relu"}
+    norm_first : bool
+        Normalize before each part, which trains more stably (Xiong et al., 2020), or after it.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        activation: str = "gelu",
+        norm_first: bool = True,
+        device: str | None = None,
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__()
+        if activation not in ("gelu", "relu"):
+            raise ValueError(
+                f"TransformerBlock: activation (={activation!r}) must be 'gelu' or 'relu'"
+            )
+        hidden = 4 * dim if hidden is None else hidden
+        self.activation = activation
+        self.norm_first = norm_first
+        self.self_attn = MultiHeadAttention(dim, num_heads, True, device, dtype)
+        self.linear1 = _Projection(dim, hidden, True, device, dtype)
+        self.linear2 = _Projection(hidden, dim, True, device, dtype)
+        self.norm1 = LayerNorm(dim, device=device, dtype=dtype)
+        self.norm2 = LayerNorm(dim, device=device, dtype=dtype)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Any = None, causal: bool = False) -> Tensor:
+        """(N, L, dim) -> (N, L, dim)."""
+        if self.norm_first:
+            x = x + self.dropout(self.self_attn(self.norm1(x), mask=mask, causal=causal))
+            return x + self.dropout(self._network(self.norm2(x)))
+        x = self.norm1(x + self.dropout(self.self_attn(x, mask=mask, causal=causal)))
+        return self.norm2(x + self.dropout(self._network(x)))
+
+    def _network(self, x: Tensor) -> Tensor:
+        activate = ops.gelu if self.activation == "gelu" else ops.relu
+        return self.linear2(activate(self.linear1(x)))

@@ -1,0 +1,49 @@
+"""What the neural-network operations share: operands of one floating type, sizes by axis."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+from babygrad.dtypes import FLOAT16, promote
+from babygrad.ops._common import floating, lifted
+from babygrad.tensor import Tensor
+
+Sizes = int | tuple[int, ...] | list[int]
+
+
+def floats(op: str, *operands: Any) -> list[Any]:
+    """The operands as Tensors of one type, float32 or float64; an operand that is None stays None.
+
+    Fused kernels take arrays of one type. float16 is for storage, and computed with in float32.
+    """
+    first = next((a for a in operands if isinstance(a, Tensor)), None)
+    tensors = [None if a is None else floating(op, lifted(op, a, first)) for a in operands]
+    wanted = reduce(promote, (t._data.dtype for t in tensors if t is not None), FLOAT16)
+    return [None if t is None else t.astype(wanted) for t in tensors]
+
+
+def counts_of(op: str, role: str, value: Any, rank: int, least: int = 1) -> tuple[int, ...]:
+    """`rank` integers from one integer or a sequence, each at least `least`.
+
+    Raises
+    ------
+    ValueError
+        When there are more or fewer, or one is no integer or too small.
+    """
+    given = tuple(value) if isinstance(value, tuple | list) else (value,)
+    sizes = given * rank if len(given) == 1 else given
+    if len(sizes) != rank or any(not hasattr(n, "__index__") or n < least for n in sizes):
+        raise ValueError(
+            f"{op}: {role} (={value!r}) must be an integer of at least {least}, or {rank} of them"
+        )
+    return tuple(int(n) for n in sizes)
+
+
+def check_channels(op: str, role: str, vector: Tensor | None, channels: int) -> None:
+    """Raise unless `vector`, a weight or bias, is None or has the shape `(channels,)`."""
+    if vector is not None and vector.shape != (channels,):
+        raise ValueError(
+            f"{op}: {role} has shape {vector.shape}; it must be ({channels},), "
+            "one value for each channel"
+        )

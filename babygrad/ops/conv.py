@@ -1,0 +1,361 @@
+"""Convolution: three bilinear primitives on NHWC images, and the functions users call.
+
+`conv` is the book's, on NHWC images and HWIO kernels. `conv1d`, `conv2d` and `conv_transpose2d`
+take NCHW and OIHW as PyTorch does; they only permute axes, which copies nothing, so that between
+two convolutions an activation lies in memory as NHWC while its shape says NCHW.
+
+A convolution is linear in the image and in the kernel. So the gradient of each of the three
+primitives, `Conv2d`, `Conv2dInputGrad` and `Conv2dWeightGrad`, is made of the other two, and they
+can be differentiated as often as one likes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from babygrad.autograd import Function, NDArray
+from babygrad.ops._fused import Sizes, check_channels, counts_of, floats
+from babygrad.ops.shape import permute, squeeze, unsqueeze
+from babygrad.tensor import Tensor
+
+Pair = tuple[int, int]
+
+
+class Geometry(NamedTuple):
+    """How a kernel moves over an image; rows before columns, top before bottom."""
+
+    stride: Pair
+    padding: tuple[Pair, Pair]
+    dilation: Pair
+    groups: int
+
+
+class Conv2d(Function):
+    """x (N, H, W, C), w (KH, KW, C / groups, O) and perhaps b (O,) -> (N, HO, WO, O)."""
+
+    uses = ("1", "0", "")
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+
+    def forward(self, x: NDArray, w: NDArray, b: NDArray | None = None) -> NDArray:
+        return self.xp.conv2d(x, w, b, *self.geometry)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, ...]:
+        x, w, *bias = node._inputs
+        gx = Conv2dInputGrad(x.shape, self.geometry)(out_grad, w) if x.requires_grad else None
+        gw = Conv2dWeightGrad(w.shape, self.geometry)(out_grad, x) if w.requires_grad else None
+        gb = [out_grad.sum((0, 1, 2)) if b.requires_grad else None for b in bias]
+        return gx, gw, *gb
+
+
+class Conv2dInputGrad(Function):
+    """The adjoint of `Conv2d` in the image: gy, w -> gx; also a transposed convolution."""
+
+    uses = ("1", "0")
+
+    def __init__(self, x_shape: tuple[int, ...], geometry: Geometry) -> None:
+        self.x_shape = x_shape
+        self.geometry = geometry
+
+    def forward(self, gy: NDArray, w: NDArray) -> NDArray:
+        return self.xp.conv2d_input_grad(gy, w, self.x_shape, *self.geometry)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, Tensor | None]:
+        gy, w = node._inputs
+        return (
+            Conv2d(self.geometry)(out_grad, w) if gy.requires_grad else None,
+            Conv2dWeightGrad(w.shape, self.geometry)(gy, out_grad) if w.requires_grad else None,
+        )
+
+
+class Conv2dWeightGrad(Function):
+    """The adjoint of `Conv2d` in the kernel: gy, x -> gw."""
+
+    uses = ("1", "0")
+
+    def __init__(self, w_shape: tuple[int, ...], geometry: Geometry) -> None:
+        self.w_shape = w_shape
+        self.geometry = geometry
+
+    def forward(self, gy: NDArray, x: NDArray) -> NDArray:
+        return self.xp.conv2d_weight_grad(gy, x, self.w_shape, *self.geometry)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, Tensor | None]:
+        gy, x = node._inputs
+        return (
+            Conv2d(self.geometry)(x, out_grad) if gy.requires_grad else None,
+            Conv2dInputGrad(x.shape, self.geometry)(gy, out_grad) if x.requires_grad else None,
+        )
+
+
+def conv(a: Any, b: Any, stride: Sizes = 1, padding: Any = 0, bias: Any = None) -> Tensor:
+    """Cross-correlation of NHWC images with an HWIO kernel, as in the book.
+
+    Parameters
+    ----------
+    a : Tensor (N, H, W, C)
+    b : Tensor (KH, KW, C, O)
+    stride, padding : int or pair
+        Zeros are added round the image: `padding` rows above and below, likewise columns.
+    bias : Tensor (O,), optional
+
+    Returns
+    -------
+    Tensor (N, HO, WO, O)
+        HO = floor((H + 2 padding - KH) / stride) + 1, likewise WO.
+
+    Raises
+    ------
+    ValueError
+        When the ranks or channels do not fit, or the kernel exceeds the padded image.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> image = babygrad.Tensor.ones(1, 4, 4, 1)
+    >>> babygrad.ops.conv(image, babygrad.Tensor.ones(3, 3, 1, 2)).shape
+    (1, 2, 2, 2)
+    """
+    a, b, bias = floats("conv", a, b, bias)
+    _check_ranks("conv", a, b, 4)
+    if a.shape[3] != b.shape[2]:
+        raise _channel_mismatch("conv", a, b, a.shape[3], b.shape[2], 1)
+    check_channels("conv", "bias", bias, b.shape[3])
+    geometry = _geometry("conv", a.shape[1:3], b.shape[:2], stride, padding, 1, 1)
+    return _apply(Conv2d(geometry), a, b, bias)
+
+
+def conv2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Any = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of NCHW images with an OIHW kernel, as in PyTorch.
+
+    Parameters
+    ----------
+    x : Tensor (N, C, H, W), or (C, H, W) for a single image
+    weight : Tensor (O, C / groups, KH, KW)
+    bias : Tensor (O,), optional
+    stride, dilation : int or pair
+    padding : int, pair, pair of (before, after) pairs, "same" or "valid"
+        Zeros round the image. "same" keeps its size and needs stride 1.
+    groups : int
+        The channels are split into so many independent convolutions.
+
+    Returns
+    -------
+    Tensor (N, O, HO, WO)
+        HO = floor((H + pads - dilation (KH - 1) - 1) / stride) + 1, likewise WO. In memory it is
+        (N, HO, WO, O).
+
+    Raises
+    ------
+    ValueError
+        When the ranks, channels or groups do not fit, or the kernel exceeds the padded image.
+    """
+    return _conv_nchw("conv2d", x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv1d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Any = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of sequences (N, C, L) with a kernel (O, C / groups, K).
+
+    The parameters are those of `conv2d`, for one axis.
+    """
+    op = "conv1d"
+    x, weight, bias = floats(op, x, weight, bias)
+    if x.ndim not in (2, 3) or weight.ndim != 3:
+        raise _rank_mismatch(op, x, weight, 3)
+    if not isinstance(padding, str):
+        padding = (0, *counts_of(op, "padding", padding, 1, 0))
+    return squeeze(
+        _conv_nchw(
+            op,
+            unsqueeze(x, -2),  # (N, C, L) -> (N, C, 1, L)
+            unsqueeze(weight, -2),
+            bias,
+            (1, *counts_of(op, "stride", stride, 1)),
+            padding,
+            (1, *counts_of(op, "dilation", dilation, 1)),
+            groups,
+        ),
+        -2,
+    )
+
+
+def conv_transpose2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """The adjoint of `conv2d` in its image, which enlarges an image (Zeiler et al., 2010).
+
+    Parameters
+    ----------
+    x : Tensor (N, C, H, W), or (C, H, W) for a single image
+    weight : Tensor (C, O / groups, KH, KW)
+    bias : Tensor (O,), optional
+    stride, padding, dilation, groups
+        Those of the convolution that this one is the adjoint of.
+    output_padding : int or pair
+        Rows and columns added at the end, to choose among the sizes that a strided convolution
+        maps to the same; less than the stride or the dilation.
+
+    Returns
+    -------
+    Tensor (N, O, HO, WO)
+        HO = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1.
+    """
+    op = "conv_transpose2d"
+    x, weight, bias = floats(op, x, weight, bias)
+    if x.ndim == 3:
+        return squeeze(
+            conv_transpose2d(
+                unsqueeze(x, 0), weight, bias, stride, padding, output_padding, groups, dilation
+            ),
+            0,
+        )
+    _check_ranks(op, x, weight, 4)
+    _check_groups(op, groups, x.shape[1])
+    if x.shape[1] != weight.shape[0]:
+        raise _channel_mismatch(op, x, weight, x.shape[1], weight.shape[0], 1)
+    channels = weight.shape[1] * groups
+    check_channels(op, "bias", bias, channels)
+    steps = counts_of(op, "stride", stride, 2)
+    pads = counts_of(op, "padding", padding, 2, 0)
+    spread = counts_of(op, "dilation", dilation, 2)
+    extra = counts_of(op, "output_padding", output_padding, 2, 0)
+    size = []
+    for i in (0, 1):
+        if extra[i] >= max(steps[i], spread[i]):
+            raise ValueError(
+                f"{op}: output_padding (={output_padding}) must be less than "
+                f"stride (={stride}) or dilation (={dilation})"
+            )
+        reach = spread[i] * (weight.shape[i + 2] - 1) + 1
+        size.append((x.shape[i + 2] - 1) * steps[i] - 2 * pads[i] + reach + extra[i])
+    if min(size) < 1:
+        raise ValueError(
+            f"{op}: x of shape {x.shape} and weight of shape {weight.shape} with "
+            f"padding (={padding}) give an image of {size[0]} by {size[1]}; it must not be empty"
+        )
+    both = ((pads[0], pads[0]), (pads[1], pads[1]))
+    geometry = Geometry((steps[0], steps[1]), both, (spread[0], spread[1]), groups)
+    y_shape = (x.shape[0], size[0], size[1], channels)
+    y = Conv2dInputGrad(y_shape, geometry)(_to_nhwc(x), permute(weight, (2, 3, 1, 0)))
+    return _to_nchw(y if bias is None else y + bias)
+
+
+def _conv_nchw(
+    op: str, x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
+    x, w, b = floats(op, x, w, b)
+    if x.ndim == 3:
+        return squeeze(_conv_nchw(op, unsqueeze(x, 0), w, b, stride, padding, dilation, groups), 0)
+    _check_ranks(op, x, w, 4)
+    _check_groups(op, groups, w.shape[0])
+    if x.shape[1] != w.shape[1] * groups:
+        raise _channel_mismatch(op, x, w, x.shape[1], w.shape[1], groups)
+    check_channels(op, "bias", b, w.shape[0])
+    geometry = _geometry(op, x.shape[2:], w.shape[2:], stride, padding, dilation, groups)
+    # OIHW -> HWIO
+    return _to_nchw(_apply(Conv2d(geometry), _to_nhwc(x), permute(w, (2, 3, 1, 0)), b))
+
+
+def _apply(op: Function, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    return op(x, w) if b is None else op(x, w, b)
+
+
+def _to_nhwc(x: Tensor) -> Tensor:
+    return permute(x, (0, 2, 3, 1))
+
+
+def _to_nchw(x: Tensor) -> Tensor:
+    return permute(x, (0, 3, 1, 2))
+
+
+def _geometry(
+    op: str,
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Geometry:
+    """The geometry with every argument as pairs; raises when the kernel exceeds the image."""
+    steps = counts_of(op, "stride", stride, 2)
+    spread = counts_of(op, "dilation", dilation, 2)
+    spans = [spread[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
+    if padding == "same" and steps != (1, 1):
+        raise ValueError(f"{op}: padding 'same' needs stride 1, not {stride}")
+    pads = _padding(op, padding, spans)
+    for i, axis in enumerate(("height", "width")):
+        padded = size[i] + sum(pads[i])
+        if kernel[i] < 1 or spans[i] > padded:
+            raise ValueError(
+                f"{op}: a kernel of {kernel[i]} with dilation (={spread[i]}) spans {spans[i]} along the "
+                f"{axis}, where the padded image has {padded}; it must fit, and not be empty"
+            )
+    return Geometry((steps[0], steps[1]), pads, (spread[0], spread[1]), groups)
+
+
+def _padding(op: str, padding: Any, spans: list[int]) -> tuple[Pair, Pair]:
+    """Zeros before and after, for rows and for columns."""
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        rows, columns = (((span - 1) // 2, span // 2) for span in spans)
+        return rows, columns
+    if isinstance(padding, str):
+        raise ValueError(f"{op}: padding (={padding!r}) must be integers, 'same' or 'valid'")
+    if isinstance(padding, tuple | list) and any(isinstance(p, tuple | list) for p in padding):
+        if len(padding) != 2:
+            raise ValueError(f"{op}: padding (={padding!r}) must have a pair for each of 2 axes")
+        rows, columns = (counts_of(op, "padding", pair, 2, 0) for pair in padding)
+        return (rows[0], rows[1]), (columns[0], columns[1])
+    height, width = counts_of(op, "padding", padding, 2, 0)
+    return (height, height), (width, width)
+
+
+def _check_ranks(op: str, x: Tensor, w: Tensor, rank: int) -> None:
+    if x.ndim != rank or w.ndim != rank:
+        raise _rank_mismatch(op, x, w, rank)
+
+
+def _rank_mismatch(op: str, x: Tensor, w: Tensor, rank: int) -> ValueError:
+    return ValueError(
+        f"{op}: x has shape {x.shape} and weight {w.shape}; both must have {rank} axes"
+    )
+
+
+def _channel_mismatch(
+    op: str, x: Tensor, w: Tensor, have: int, kernel: int, groups: int
+) -> ValueError:
+    return ValueError(
+        f"{op}: x of shape {x.shape} has {have} channels, but weight of shape {w.shape} "
+        f"takes {kernel * groups} (with groups (={groups})); they must be equal"
+    )
+
+
+def _check_groups(op: str, groups: int, channels: int) -> None:
+    if not isinstance(groups, int) or groups < 1 or channels % groups:
+        raise ValueError(f"{op}: groups (={groups!r}) must be a divisor of {channels} channels")

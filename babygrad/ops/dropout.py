@@ -1,0 +1,37 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from babygrad.ops._fused import floats
+from babygrad.random import Generator
+from babygrad.tensor import Tensor
+
+
+def dropout(
+    x: Any, p: float = 0.5, training: bool = True, generator: Generator | None = None
+) -> Tensor:
+    """Zeros with probability `p`, and the rest scaled by 1 / (1 - p) (Srivastava et al., 2014).
+
+    Parameters
+    ----------
+    x : Tensor
+    p : float in [0, 1]
+        With 0 the result is `x`, with 1 it is zeros; neither draws a random number.
+    training : bool
+        Without it the result is `x`, and nothing is drawn.
+    generator : numpy Generator, optional
+        Where the mask comes from, by default the generator of `babygrad.random`. One seed gives
+        the same mask on every device.
+    """
+    (x,) = floats("dropout", x)
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p (={p}) must lie in [0, 1]")
+    if not training or p == 0:
+        return x
+    settings: Any = {"dtype": x.dtype, "device": x.device, "requires_grad": False}
+    if p == 1:
+        return x * Tensor.zeros(*x.shape, **settings)
+    mask = Tensor.randb(*x.shape, p=1 - p, generator=generator, **settings)
+    return x * (mask / (1 - p))

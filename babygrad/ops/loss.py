@@ -1,0 +1,273 @@
+"""Losses: how far a prediction is from its target, as one number or one for each element.
+
+`cross_entropy` and `nll_loss` take logits or log-probabilities with class labels; `mse_loss`,
+`l1_loss`, `huber_loss`, `bce_with_logits` and `kl_div` take two tensors of equal shape, which is
+checked: (100, 1) beside (100,) would broadcast to 10,000 differences without a word.
+
+`reduction` is "mean", "sum" or "none" everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from babygrad._factories import class_ids
+from babygrad.autograd import Function, NDArray, is_grad_enabled
+from babygrad.ops._common import like, normalize_axis
+from babygrad.ops._fused import check_channels, floats
+from babygrad.ops.activation import softplus
+from babygrad.ops.elementwise import exp, log, square, where
+from babygrad.ops.indexing import gather, take
+from babygrad.ops.shape import permute, unsqueeze
+from babygrad.ops.softmax import logsoftmax, softmax
+from babygrad.tensor import Tensor
+
+
+class CrossEntropy(Function):
+    """Logits (N, C) -> logsumexp(x) - x[target], (N,); rows with target -1 are 0."""
+
+    uses = ("0",)
+
+    def __init__(self, target: NDArray) -> None:
+        self.target = target
+
+    def forward(self, x: NDArray) -> NDArray:
+        loss, self.lse = self.xp.cross_entropy(x, self.target)
+        return loss
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        (x,) = node._inputs
+        if not is_grad_enabled():
+            arrays = out_grad._data, x._data, self.lse, self.target
+            return like(self.xp.cross_entropy_grad(*arrays), out_grad)
+        column = unsqueeze(like(self.target, x), -1)
+        one_hot = column == like(self.xp.arange(0, x.shape[1], 1, "int64"), x)
+        return where(column < 0, 0.0, (softmax(x) - one_hot) * unsqueeze(out_grad, -1))
+
+
+def cross_entropy(
+    x: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    axis: int = 1,
+) -> Tensor:
+    """Minus the log-probability that the softmax of `x` gives to the target.
+
+    Parameters
+    ----------
+    x : Tensor (N, C, ...), or (C,) for a single sample
+        Logits, with the classes on `axis`.
+    target : Tensor, array or list
+        Class labels of the shape of `x` without `axis`, whole numbers in [0, C); or, of the shape
+        of `x`, the probabilities of the classes.
+    weight : Tensor (C,), optional
+        What each class counts. The mean is weighted with it.
+    ignore_index : int
+        A label that does not count. When all labels are ignored the mean is NaN, as in PyTorch.
+    label_smoothing : float in [0, 1]
+        The share of the target that is spread evenly over all classes (Szegedy et al., 2016).
+
+    Raises
+    ------
+    ValueError
+        When the shapes do not fit.
+    IndexError
+        When a label is out of range; the message has its value and position.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> babygrad.ops.cross_entropy(babygrad.Tensor([[1e4, 0.0]]), [1]).item()
+    10000.0
+    """
+    op = "cross_entropy"
+    x, weight = floats(op, x, weight)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{op}: label_smoothing (={label_smoothing}) must lie in [0, 1]")
+    rows, shape = _rows(op, x, axis, weight)
+    if getattr(target, "shape", None) == x.shape:
+        (target,) = floats(op, target)
+        smoothed = target * (1 - label_smoothing) + label_smoothing / rows.shape[1]
+        losses = -_weigh(logsoftmax(rows) * _rows(op, smoothed, axis, None)[0], weight).sum(-1)
+        # The mean is over the samples, whatever the classes count, as in PyTorch.
+        return _reduce(op, losses.reshape(shape), reduction)
+    ids = _labels(op, x, target, shape, rows.shape[1], ignore_index)
+    losses = CrossEntropy(ids._data)(rows)
+    counts = _counts(ids, weight, rows)
+    losses = losses * counts if weight is not None else losses
+    if label_smoothing:
+        spread = where(ids < 0, 0.0, -_weigh(logsoftmax(rows), weight).sum(-1))
+        share = label_smoothing / rows.shape[1]
+        losses = losses * (1 - label_smoothing) + spread * share
+    return _weighted_mean(op, losses, counts, shape, reduction)
+
+
+def nll_loss(
+    x: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    axis: int = 1,
+) -> Tensor:
+    """Minus the log-probability of the target: `cross_entropy` after its `logsoftmax`.
+
+    The parameters are those of `cross_entropy`; `x` holds log-probabilities.
+    """
+    x, weight = floats("nll_loss", x, weight)
+    rows, shape = _rows("nll_loss", x, axis, weight)
+    ids = _labels("nll_loss", x, target, shape, rows.shape[1], ignore_index)
+    picked = gather(rows, 1, unsqueeze(where(ids < 0, 0, ids), 1)).reshape(ids.shape)
+    counts = _counts(ids, weight, rows)
+    losses = where(ids < 0, 0.0, -picked * counts)
+    return _weighted_mean("nll_loss", losses, counts, shape, reduction)
+
+
+def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """The squared difference.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ, even where they would broadcast.
+    """
+    x, target = _pair("mse_loss", x, target)
+    return _reduce("mse_loss", square(x - target), reduction)
+
+
+def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """The absolute difference; its derivative at 0 is 0. Shapes must be equal."""
+    x, target = _pair("l1_loss", x, target)
+    return _reduce("l1_loss", (x - target).abs(), reduction)
+
+
+def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """Half the squared difference up to `delta`, linear beyond (Huber, 1964).
+
+    Shapes must be equal, and `delta` positive.
+    """
+    x, target = _pair("huber_loss", x, target)
+    if delta <= 0:
+        raise ValueError(f"huber_loss: delta (={delta}) must be positive")
+    distance = (x - target).abs()
+    losses = where(distance <= delta, square(distance) * 0.5, (distance - 0.5 * delta) * delta)
+    return _reduce("huber_loss", losses, reduction)
+
+
+def bce_with_logits(
+    x: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Tensor:
+    """The binary cross-entropy of `sigmoid(x)`, stable for every logit.
+
+    Parameters
+    ----------
+    x, target : Tensor
+        Logits, and probabilities of the same shape.
+    weight, pos_weight : Tensor, optional
+        What each element counts, and what its positive part counts; they broadcast.
+    """
+    x, target = _pair("bce_with_logits", x, target)
+    # -target log s(x) - (1 - target) log s(-x), with log s(-x) = log s(x) - x
+    positive = 1.0 if pos_weight is None else target * (pos_weight - 1) + 1
+    losses = (1 - target) * x + softplus(-x) * positive
+    return _reduce("bce_with_logits", losses if weight is None else losses * weight, reduction)
+
+
+def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """The Kullback-Leibler divergence `target * (log(target) - x)`, elementwise.
+
+    Parameters
+    ----------
+    x : Tensor
+        Log-probabilities.
+    target : Tensor
+        Probabilities of the same shape, or their logarithms with `log_target`. Where the
+        probability is 0 the divergence is 0.
+    reduction : {"mean", "sum", "none", "batchmean"}
+        "mean" divides by the number of elements, as in PyTorch; the divergence itself is
+        "batchmean", which divides by the length of axis 0.
+    """
+    x, target = _pair("kl_div", x, target)
+    if log_target:
+        losses = exp(target) * (target - x)
+    else:
+        present = target > 0
+        losses = where(present, target * log(where(present, target, 1.0)), 0.0) - target * x
+    if reduction == "batchmean":
+        return losses.sum() / (x.shape[0] if x.ndim else 1)
+    return _reduce("kl_div", losses, reduction)
+
+
+def _pair(op: str, x: Any, target: Any) -> list[Tensor]:
+    x, target = floats(op, x, target)
+    if x.shape != target.shape:
+        raise ValueError(
+            f"{op}: the prediction has shape {x.shape} and the target {target.shape}; "
+            "they must be equal, for a loss does not broadcast"
+        )
+    return [x, target]
+
+
+def _reduce(op: str, losses: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return losses.sum()
+    if reduction != "mean":
+        raise ValueError(f"{op}: reduction (={reduction!r}) must be 'mean', 'sum' or 'none'")
+    return losses.mean()
+
+
+def _weighted_mean(
+    op: str, losses: Tensor, counts: Tensor, shape: tuple[int, ...], reduction: str
+) -> Tensor:
+    """The reduction of losses of which each counts as much as `counts` says."""
+    if reduction == "mean":
+        return losses.sum() / counts.sum()
+    return _reduce(op, losses.reshape(shape), reduction)
+
+
+def _rows(op: str, x: Tensor, axis: int, weight: Tensor | None) -> tuple[Tensor, tuple[int, ...]]:
+    """(N, C, ...) -> (N * ..., C) with the classes last, and the shape without them."""
+    if x.ndim == 0:
+        raise ValueError(f"{op}: x has shape (); it needs an axis of classes")
+    axis = normalize_axis(op, axis if x.ndim > 1 else 0, x.ndim)
+    check_channels(op, "weight", weight, x.shape[axis])
+    others = tuple(i for i in range(x.ndim) if i != axis)
+    shape = tuple(x.shape[i] for i in others)
+    classes = x.shape[axis]
+    if x.ndim != 2 or axis != 1:
+        count = x.size // classes if classes else 0
+        x = permute(x, (*others, axis)).reshape((count, classes))
+    return x, shape
+
+
+def _labels(
+    op: str, x: Tensor, target: Any, shape: tuple[int, ...], classes: int, ignore_index: int
+) -> Tensor:
+    """Checked labels, int64 in a row, -1 for those that are ignored."""
+    ids = class_ids(target, classes, op, ignore_index)
+    if ids.shape != shape:
+        raise ValueError(
+            f"{op}: x has shape {x.shape} and the labels {ids.shape}; "
+            f"labels must have the shape of x without its classes, {shape}"
+        )
+    flat = like(ids.reshape(-1), x)
+    return where(flat == ignore_index, -1, flat)
+
+
+def _counts(ids: Tensor, weight: Tensor | None, rows: Tensor) -> Tensor:
+    """What each row counts in the mean: its class's weight, or 1; 0 when it is ignored."""
+    present = (ids >= 0).astype(rows.dtype)
+    return present if weight is None else take(weight, where(ids < 0, 0, ids), 0) * present
+
+
+def _weigh(rows: Tensor, weight: Tensor | None) -> Tensor:
+    return rows if weight is None else rows * weight

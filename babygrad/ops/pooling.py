@@ -1,0 +1,208 @@
+"""Pooling: the largest element, or the mean, of every window of an image.
+
+Images are (N, C, H, W), as in PyTorch; the kernels take (N, H, W, C), a permuted view. Pooling is
+linear once the winners are known, so each gradient is an operation with the pooling as *its*
+gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from babygrad.autograd import Function, NDArray
+from babygrad.ops._fused import Sizes, counts_of, floats
+from babygrad.ops.indexing import Gather
+from babygrad.ops.linalg import matmul
+from babygrad.ops.shape import permute, reshape, squeeze, unsqueeze
+from babygrad.tensor import Tensor
+
+
+class MaxPool2d(Function):
+    """x (N, H, W, C) -> the largest of each window; the places of the winners are kept."""
+
+    uses = ("",)
+
+    def __init__(self, *windows: Any) -> None:
+        self.windows = windows
+
+    def forward(self, x: NDArray) -> NDArray:
+        y, self.winners = self.xp.max_pool2d(x, *self.windows)
+        return y
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return MaxPool2dGrad(self.winners, node._inputs[0].shape)(out_grad)
+
+
+class MaxPool2dGrad(Function):
+    """The adjoint of picking the winners: gy added up at their places."""
+
+    uses = ("",)
+
+    def __init__(self, winners: NDArray, x_shape: tuple[int, ...]) -> None:
+        self.winners = winners
+        self.x_shape = x_shape
+
+    def forward(self, gy: NDArray) -> NDArray:
+        return self.xp.max_pool2d_grad(gy, self.winners, self.x_shape)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        n, height, width, channels = self.x_shape
+        shape = self.winners.shape
+        places = self.xp.reshape(self.winners, (n, shape[1] * shape[2], channels))
+        pixels = reshape(out_grad, (n, height * width, channels))
+        return reshape(Gather(places, 1)(pixels), shape)
+
+
+class AvgPool2d(Function):
+    """x (N, H, W, C) -> the mean of each window."""
+
+    uses = ("",)
+
+    def __init__(self, *windows: Any) -> None:
+        self.windows = windows
+
+    def forward(self, x: NDArray) -> NDArray:
+        return self.xp.avg_pool2d(x, *self.windows)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return AvgPool2dGrad(node._inputs[0].shape, *self.windows)(out_grad)
+
+
+class AvgPool2dGrad(Function):
+    """The adjoint of `AvgPool2d`."""
+
+    uses = ("",)
+
+    def __init__(self, x_shape: tuple[int, ...], *windows: Any) -> None:
+        self.x_shape = x_shape
+        self.windows = windows
+
+    def forward(self, gy: NDArray) -> NDArray:
+        return self.xp.avg_pool2d_grad(gy, self.x_shape, *self.windows)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return AvgPool2d(*self.windows)(out_grad)
+
+
+def max_pool2d(
+    x: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The largest element of every window.
+
+    Parameters
+    ----------
+    x : Tensor (N, C, H, W), or (C, H, W)
+    kernel_size, dilation : int or pair
+    stride : int or pair, optional
+        The kernel's size by default.
+    padding : int or pair
+        At most half the kernel; a padded place never wins.
+    ceil_mode : bool
+        Admit a last window that runs over the end; none starts in the padding.
+
+    Returns
+    -------
+    Tensor (N, C, HO, WO)
+        Of equal elements the first in row-major order gets the gradient. NaN wins.
+
+    Raises
+    ------
+    ValueError
+        When the rank or the padding does not fit, or no window does.
+    """
+    spread = counts_of("max_pool2d", "dilation", dilation, 2)
+    windows = _windows("max_pool2d", x, kernel_size, stride, padding, spread)
+    return _pool("max_pool2d", MaxPool2d(*windows, spread, ceil_mode), x)
+
+
+def avg_pool2d(
+    x: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of every window; the parameters are those of `max_pool2d`.
+
+    Parameters
+    ----------
+    count_include_pad : bool
+        Whether padding counts as zeros, or not at all.
+    """
+    windows = _windows("avg_pool2d", x, kernel_size, stride, padding, (1, 1))
+    return _pool("avg_pool2d", AvgPool2d(*windows, ceil_mode, count_include_pad), x)
+
+
+def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
+    """The mean of windows that divide the image as evenly as possible.
+
+    Parameters
+    ----------
+    x : Tensor (N, C, H, W), or (C, H, W)
+    output_size : int or pair
+        Rows and columns of the result; None keeps the image's. Window i of n covers the rows
+        floor(i H / n) to ceil((i + 1) H / n).
+    """
+    op = "adaptive_avg_pool2d"
+    (x,) = floats(op, x)
+    _check_image(op, x)
+    pair = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
+    filled = tuple(x.shape[i - 2] if n is None else n for i, n in enumerate(pair))
+    rows, columns = counts_of(op, "output_size", filled, 2)
+    height, width = x.shape[-2:]
+    if height % rows == 0 and width % columns == 0:
+        return avg_pool2d(x, (height // rows, width // columns))
+    # A mean over uneven windows is a matrix product along each axis.
+    return matmul(_averaging(height, rows, x), matmul(x, _averaging(width, columns, x).transpose()))
+
+
+def _averaging(size: int, count: int, beside: Tensor) -> Tensor:
+    """(count, size): row i averages the i-th of `count` windows over `size` elements."""
+    matrix = []
+    for i in range(count):
+        start, end = i * size // count, -(-(i + 1) * size // count)
+        share = 1 / (end - start)
+        matrix.append([share if start <= j < end else 0.0 for j in range(size)])
+    return Tensor(matrix, dtype=beside.dtype, device=beside.device)
+
+
+def _windows(
+    op: str, x: Any, kernel_size: Any, stride: Any, padding: Any, spread: tuple[int, ...]
+) -> tuple[Any, ...]:
+    """The kernel, stride and padding as the kernels take them, checked against the image."""
+    kernel = counts_of(op, "kernel_size", kernel_size, 2)
+    steps = kernel if stride is None else counts_of(op, "stride", stride, 2)
+    pads = counts_of(op, "padding", padding, 2, 0)
+    _check_image(op, x)
+    for i, axis in enumerate(("height", "width")):
+        if pads[i] > kernel[i] // 2:
+            raise ValueError(
+                f"{op}: padding (={pads[i]}) along the {axis} must be at most half "
+                f"the kernel (={kernel[i]})"
+            )
+        span, padded = spread[i] * (kernel[i] - 1) + 1, x.shape[i - 2] + 2 * pads[i]
+        if span > padded:
+            raise ValueError(
+                f"{op}: a window spans {span} along the {axis}, where the padded image of "
+                f"shape {x.shape} has {padded}; it must fit"
+            )
+    return kernel, steps, tuple((p, p) for p in pads)
+
+
+def _check_image(op: str, x: Any) -> None:
+    if getattr(x, "ndim", 0) not in (3, 4) or 0 in x.shape[1:]:
+        shape = getattr(x, "shape", None)
+        raise ValueError(f"{op}: x has shape {shape}; it must be a non-empty (N, C, H, W)")
+
+
+def _pool(op: str, function: Function, x: Any) -> Tensor:
+    (x,) = floats(op, x)
+    if x.ndim == 3:
+        return squeeze(_pool(op, function, unsqueeze(x, 0)), 0)
+    return permute(function(permute(x, (0, 2, 3, 1))), (0, 3, 1, 2))

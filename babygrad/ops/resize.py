@@ -1,0 +1,76 @@
+"""Resizing images: `interpolate`, nearest and bilinear."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from babygrad.ops._fused import counts_of, floats
+from babygrad.ops.indexing import take
+from babygrad.tensor import Tensor
+
+
+def interpolate(
+    x: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest"
+) -> Tensor:
+    """Images of another size.
+
+    Parameters
+    ----------
+    x : Tensor (N, C, H, W)
+    size : int or pair, optional
+        Rows and columns of the result.
+    scale_factor : number or pair, optional
+        The size as a multiple of the old one, rounded down. Give this or `size`.
+    mode : {"nearest", "bilinear"}
+        Pixels are squares, and a result's centre is looked up in the image:
+        PyTorch's `align_corners=False`.
+
+    Returns
+    -------
+    Tensor (N, C, HO, WO)
+    """
+    op = "interpolate"
+    (x,) = floats(op, x)
+    if x.ndim != 4 or 0 in x.shape[1:]:
+        raise ValueError(f"{op}: x has shape {x.shape}; it must be a non-empty (N, C, H, W)")
+    if mode not in ("nearest", "bilinear"):
+        raise ValueError(f"{op}: mode (={mode!r}) must be 'nearest' or 'bilinear'")
+    if (size is None) == (scale_factor is None):
+        raise ValueError(
+            f"{op}: give size (={size}) or scale_factor (={scale_factor}), one of them"
+        )
+    if size is not None:
+        sizes = counts_of(op, "size", size, 2)
+        steps = [n / m for n, m in zip(x.shape[2:], sizes, strict=True)]
+    else:
+        factors = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2
+        if len(factors) != 2 or min(factors) <= 0:
+            raise ValueError(f"{op}: scale_factor (={scale_factor}) must be one or two positives")
+        sizes = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True))
+        steps = [1 / f for f in factors]
+        if min(sizes) < 1:
+            raise ValueError(f"{op}: scale_factor (={scale_factor}) leaves nothing of {x.shape}")
+    for axis, count, step in zip((2, 3), sizes, steps, strict=True):
+        x = _nearest(x, axis, count, step) if mode == "nearest" else _linear(x, axis, count, step)
+    return x
+
+
+def _nearest(x: Tensor, axis: int, count: int, step: float) -> Tensor:
+    last = x.shape[axis] - 1
+    return take(x, [min(math.floor(i * step), last) for i in range(count)], axis)
+
+
+def _linear(x: Tensor, axis: int, count: int, step: float) -> Tensor:
+    """Between the two pixels with the centres on either side; beyond the outermost, that one."""
+    last = x.shape[axis] - 1
+    places = [min(max((i + 0.5) * step - 0.5, 0.0), last) for i in range(count)]
+    below = [math.floor(place) for place in places]
+    share = Tensor(
+        [place - low for place, low in zip(places, below, strict=True)],
+        dtype=x.dtype,
+        device=x.device,
+    ).reshape((count, *(1,) * (x.ndim - 1 - axis)))
+    low = take(x, below, axis)
+    high = take(x, [min(low + 1, last) for low in below], axis)
+    return low + (high - low) * share

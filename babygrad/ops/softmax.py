@@ -1,0 +1,77 @@
+"""Softmax and its logarithm.
+
+Every exponent is taken relative to the largest, so that nothing overflows: the softmax of
+`[1000, 1000]` is `[0.5, 0.5]`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from babygrad.autograd import Function, NDArray, is_grad_enabled
+from babygrad.ops._common import Axes, either_axis, like, normalize_axes
+from babygrad.ops._fused import floats
+from babygrad.ops.elementwise import exp
+from babygrad.tensor import Tensor
+
+
+class Softmax(Function):
+    uses = ("y",)
+
+    def __init__(self, axes: int | tuple[int, ...]) -> None:
+        self.axes = axes
+
+    def forward(self, x: NDArray) -> NDArray:
+        return self.xp.softmax(x, self.axes)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        if is_grad_enabled():
+            return node * (out_grad - (out_grad * node).sum(self.axes, keepdims=True))
+        return like(self.xp.softmax_grad(out_grad._data, node._data, self.axes), out_grad)
+
+
+def softmax(x: Any, axes: Axes = None, *, axis: Axes = None) -> Tensor:
+    """`exp(x) / sum(exp(x))` along some axes, the last by default.
+
+    Parameters
+    ----------
+    x : Tensor
+    axes, axis : int or tuple of int, optional
+        The axes that the result sums to 1 over.
+
+    Notes
+    -----
+    A slice that is all -inf, or holds +inf, is NaN; a NaN makes its whole slice NaN.
+    """
+    (x,) = floats("softmax", x)
+    return Softmax(_axes("softmax", axes, axis, x.ndim))(x)
+
+
+class LogSoftmax(Function):
+    uses = ("y",)
+
+    def __init__(self, axes: int | tuple[int, ...]) -> None:
+        self.axes = axes
+
+    def forward(self, x: NDArray) -> NDArray:
+        return self.xp.log_softmax(x, self.axes)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        if is_grad_enabled():
+            return out_grad - exp(node) * out_grad.sum(self.axes, keepdims=True)
+        return like(self.xp.log_softmax_grad(out_grad._data, node._data, self.axes), out_grad)
+
+
+def logsoftmax(x: Any, axes: Axes = None, *, axis: Axes = None) -> Tensor:
+    """`log(softmax(x))` along some axes, the last by default, without a logarithm of 0."""
+    (x,) = floats("logsoftmax", x)
+    return LogSoftmax(_axes("logsoftmax", axes, axis, x.ndim))(x)
+
+
+log_softmax = logsoftmax
+
+
+def _axes(op: str, axes: Axes, axis: Axes, ndim: int) -> int | tuple[int, ...]:
+    chosen = either_axis(op, axes, axis)
+    plain = normalize_axes(op, -1 if chosen is None and ndim else chosen, ndim)
+    return plain[0] if len(plain) == 1 else plain
