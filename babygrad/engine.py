@@ -6,7 +6,6 @@ recorded graph with `_walk`, without recursion, so that depth is bounded by memo
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -314,69 +313,17 @@ def _unbroadcast(gradient: Tensor, shape: tuple[int, ...], node: Node) -> Tensor
 def _deposit(node: Vertex, gradient: Tensor) -> None:
     """Store a gradient in `.grad`, where whoever still holds the tensor can look at it.
 
-    A leaf may take the array over without a copy when nobody else can see its memory. A node keeps
-    a reference, which dies with it; `Tensor.grad` copies when somebody asks.
+    A leaf gets a copy, for the array may be shared; the native twin, which can see that nobody
+    else holds it, hands it over. A node keeps a reference, which dies with it; `Tensor.grad`
+    copies when somebody asks.
     """
     array = gradient._data
     if isinstance(node, Node):
         node.grad = array if node.grad is None else node.grad + array
-    elif node._grad is not None:
-        node._grad += array
-    elif _references(gradient) <= _references_when_alone:
-        node._grad = array
-    else:
+    elif node._grad is None:
         node._grad = np.array(array)
-
-
-def _references(gradient: Tensor) -> int:
-    """References to a gradient, its array and its memory together; infinite for a partial view."""
-    array = gradient._data
-    total = sys.getrefcount(gradient) + sys.getrefcount(array)
-    base = array.base
-    if base is not None and not isinstance(base, np.ndarray):
-        return sys.maxsize
-    if base is not None:
-        if base.nbytes != array.nbytes or not array.flags.writeable:
-            return sys.maxsize
-        total += sys.getrefcount(base) - _references_to_base
-    return total
-
-
-class _Probe(Function):
-    """The identity, with a gradient that nobody but the engine ever holds."""
-
-    uses = ("",)
-
-    def forward(self, a: NDArray) -> NDArray:
-        return a.copy()
-
-    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return Tensor._wrap(out_grad._data.copy(), out_grad._device)
-
-
-def _count_base_of_a_view() -> int:
-    array = np.empty(1).reshape(1, 1)
-    base = array.base
-    return sys.getrefcount(base)
-
-
-def _count_alone() -> int:
-    """What `_references` gives inside `_deposit` for a gradient that is the engine's alone.
-
-    Measured, because the interpreter's own references on the way there differ by its version.
-    """
-    counts = []
-
-    def probe(node: Vertex, gradient: Tensor) -> None:
-        array = gradient._data  # _deposit holds this reference too
-        counts.append(_references(gradient))
-        del array
-
-    leaf = Tensor([0.0], dtype="float64", requires_grad=True, device="cpu:numpy")
-    root = _Probe()(leaf)
-    seed = Tensor([1.0], dtype="float64", device="cpu:numpy")
-    _walk([root], [seed], probe, retain_graph=False)
-    return counts[-1]
+    else:
+        node._grad += array
 
 
 def _load_native_walk() -> Callable[[Tensor, Tensor, bool], bool] | None:
@@ -390,6 +337,4 @@ def _load_native_walk() -> Callable[[Tensor, Tensor, bool], bool] | None:
     return walk
 
 
-_references_to_base = _count_base_of_a_view()
-_references_when_alone = _count_alone()
 _native_walk = _load_native_walk()

@@ -8,8 +8,6 @@ and `reshape` for two, are the functions of `babygrad.ops`; that package puts th
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +15,7 @@ import numpy as np
 from babygrad import _state, autograd
 from babygrad._factories import TensorFactories
 from babygrad._methods import TensorMethods
+from babygrad._outward import TensorOutward
 from babygrad.autograd import Function, Hook, NDArray, Node
 from babygrad.device import Device, current, find
 from babygrad.dtypes import FLOAT32, DType, as_dtype, is_float
@@ -24,7 +23,7 @@ from babygrad.dtypes import FLOAT32, DType, as_dtype, is_float
 __all__ = ["NDArray", "Tensor", "from_dlpack", "from_numpy", "ones_like", "tensor", "zeros_like"]
 
 
-class Tensor(TensorMethods, TensorFactories):
+class Tensor(TensorMethods, TensorFactories, TensorOutward):
     """An n-dimensional array with automatic differentiation.
 
     Parameters
@@ -252,76 +251,6 @@ class Tensor(TensorMethods, TensorFactories):
         """A copy without history, as in the book."""
         return Tensor._wrap(self._data.copy(), self._device)
 
-    # ----- Out of the tensor -----
-
-    def numpy(self) -> NDArray:
-        """A copy of the values as a numpy array."""
-        return self._data.copy()
-
-    def item(self) -> Any:
-        """The only element as a Python number; raises unless there is exactly one."""
-        if self._data.size != 1:
-            raise ValueError(f"item: a tensor of shape {self.shape} has {self.size} elements, not 1")
-        return self._data.item()
-
-    def tolist(self) -> Any:
-        """The values as nested lists of Python numbers."""
-        return self._data.tolist()
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __bool__(self) -> bool:
-        if self._data.size != 1:
-            raise ValueError(
-                f"bool: the truth of a tensor of shape {self.shape} is ambiguous; "
-                "use any() or all()"
-            )
-        return bool(self._data.item())
-
-    def __index__(self) -> int:
-        return operator.index(self.item())
-
-    def __len__(self) -> int:
-        if self._data.ndim == 0:
-            raise TypeError("len: a tensor of shape () has no length")
-        return len(self._data)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
-        if self._requires_grad:
-            raise RuntimeError(
-                "__array__: a tensor that requires grad would lose its graph in numpy; "
-                "call detach() first, or read .data"
-            )
-        array = self._data.view()
-        array.flags.writeable = False
-        if dtype is not None and np.dtype(dtype) != array.dtype:
-            if copy is False:
-                raise ValueError(
-                    f"__array__: copy=False, but {array.dtype} to {dtype} needs a copy"
-                )
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def __dlpack__(self, **options: Any) -> Any:
-        if self._requires_grad:
-            raise BufferError("__dlpack__: this tensor requires grad; call detach() first")
-        return self._data.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> Any:
-        return self._data.__dlpack_device__()
-
-    def to(self, device: str) -> Tensor:
-        """This tensor on another device; the array is shared and the gradient flows through."""
-        target = find(device)
-        return self if target is self._device else Move(target)(self)
-
     def __copy__(self) -> Self:
         return self.__deepcopy__({})
 
@@ -341,45 +270,8 @@ class Tensor(TensorMethods, TensorFactories):
 
     __hash__ = object.__hash__
 
-    def __repr__(self) -> str:
-        values = np.array2string(self._data, separator=", ", prefix="Tensor(")
-        parts = [values]
-        if self.dtype != FLOAT32:
-            parts.append(f"dtype={self.dtype}")
-        if self.device != "cpu":
-            parts.append(f"device={self.device!r}")
-        if self._requires_grad:
-            parts.append("requires_grad=True")
-        return f"Tensor({', '.join(parts)})"
-
-    def __str__(self) -> str:
-        return str(self._data)
-
 
 autograd._bind_tensor_type(Tensor)
-
-
-class Move(Function):
-    """The same values on another device: no copy, for every device computes on numpy arrays."""
-
-    uses = ("",)
-
-    def __init__(self, target: Device) -> None:
-        self.target = target
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        self.source = inputs[0].device
-        out = super().__call__(*inputs)
-        out._device = self.target
-        if out._node is not None:
-            out._node._device = self.target
-        return out
-
-    def forward(self, a: NDArray) -> NDArray:
-        return a
-
-    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return out_grad.to(self.source)
 
 
 def _to_array(data: Any, dtype: Any) -> NDArray:

@@ -8,16 +8,19 @@ from typing import Any
 from babygrad.autograd import NDArray
 from babygrad.dtypes import BOOL
 from babygrad.ops import (
+    activation,
     arithmetic,
     comparison,
     elementwise,
     indexing,
     joining,
     linalg,
+    move,
     reduction,
     shape,
 )
 from babygrad.ops.inplace import inplace
+from babygrad.ops.softmax import logsoftmax, softmax
 from babygrad.tensor import Tensor
 
 
@@ -120,6 +123,19 @@ METHODS: dict[str, Any] = {
     "isfinite": comparison.isfinite,
     # ----- elementwise -----
     **{name: getattr(elementwise, name) for name in elementwise.__all__ if name != "where"},
+    # ----- activations -----
+    "elu": activation.elu,
+    "gelu": activation.gelu,
+    "hardtanh": activation.hardtanh,
+    "leaky_relu": activation.leaky_relu,
+    "log_softmax": logsoftmax,
+    "logsoftmax": logsoftmax,
+    "relu": activation.relu,
+    "sigmoid": activation.sigmoid,
+    "silu": activation.silu,
+    "softmax": softmax,
+    "softplus": activation.softplus,
+    "tanh": activation.tanh,
     # ----- indexing -----
     "__getitem__": indexing.getitem,
     "__setitem__": indexing.setitem,
@@ -136,6 +152,7 @@ METHODS: dict[str, Any] = {
     "sum": reduction.summation,
     **{name: getattr(reduction, name) for name in reduction.__all__ if name != "summation"},
     # ----- shape -----
+    "to": move.to,
     "astype": shape.astype,
     "broadcast_to": _sizes(shape.broadcast_to),
     "expand": _sizes(shape.expand),
