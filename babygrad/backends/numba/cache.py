@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from numba.core import caching
 
@@ -105,7 +105,7 @@ class _Locator(caching._CacheLocator):
 
 
 class _Implementation(caching.CompileResultCacheImpl):
-    _locator_classes: ClassVar[Any] = [_Locator]
+    _locator_classes: Any = (_Locator,)
 
 
 class _Cache(caching.FunctionCache):

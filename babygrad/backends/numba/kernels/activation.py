@@ -8,7 +8,13 @@ import math
 import numpy as np
 from numba import prange
 
-from babygrad.backends.numba.kernels.scalar import exp, normal_cdf, normal_cdf_by_tanh, sigmoid
+from babygrad.backends.numba.kernels.scalar import (
+    exp,
+    log1p_of_exp,
+    normal_cdf,
+    normal_cdf_by_tanh,
+    sigmoid,
+)
 from babygrad.backends.numba.runtime import helper, kernel
 
 
@@ -39,7 +45,7 @@ def tanh_grad(gy, y, gx):
 @kernel
 def softplus(x, y):
     for i in prange(y.size):
-        y[i] = (0.0 if x[i] < 0 else x[i]) + math.log1p(exp(-abs(x[i])))
+        y[i] = (0.0 if x[i] < 0 else x[i]) + log1p_of_exp(exp(-abs(x[i])))
 
 
 @kernel

@@ -56,6 +56,17 @@ def _power_of_2(n):
 
 
 @helper
+def log1p_of_exp(e):
+    """log(1 + e) for 0 <= e <= 1: 2 artanh(s), s = e / (2 + e) <= 1 / 3, by its series to s^35."""
+    s = e / (2.0 + e)
+    t = s * s
+    p = 1.0 / 35
+    for k in range(33, 0, -2):
+        p = p * t + 1.0 / k
+    return 2.0 * s * p
+
+
+@helper
 def sigmoid(x):
     e = exp(-abs(x))
     return (e if x < 0 else 1.0) / (1.0 + e)

@@ -63,10 +63,9 @@ def logsumexp(x, y):
 def _row_logsumexp(x):
     shift = largest(x)
     shift = shift if math.isfinite(shift) else 0.0
-    s = 0.0
-    for j in range(x.size):
-        s += exp(x[j] - shift)
-    return math.log(s) + shift
+    e = np.empty_like(x)  # a loop that also adds would not be vectorised
+    _exp_row(x, shift, e)
+    return math.log(total(e)) + shift
 
 
 @kernel
