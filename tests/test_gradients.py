@@ -134,7 +134,9 @@ def functions_of_ops() -> set[type[Function]]:
     return {
         cls
         for cls in subclasses(Function)
-        if cls.__module__.startswith("babygrad.ops") and cls.differentiable
+        if cls.__module__.startswith("babygrad.ops")
+        and cls.differentiable
+        and not cls.__name__.startswith("_")  # a base of others
     }
 
 

@@ -47,8 +47,9 @@ def operands(op: str, a: Any, b: Any) -> tuple[Tensor, Any]:
         a = lifted(op, a, b)
     if not isinstance(b, Tensor):
         b = weak(b)
-        if b.__class__ in (int, float, bool):
-            wanted = promote_scalar(a._data.dtype, b.__class__)
+        kind: Any = b.__class__
+        if kind in (int, float, bool):
+            wanted = promote_scalar(a._data.dtype, kind)
             return (a if wanted is a._data.dtype else a.astype(wanted)), b
         b = lifted(op, b, a)
     left, right = a._data, b._data
@@ -88,11 +89,12 @@ def lifted(op: str, value: Any, beside: Any = None) -> Tensor:
     if isinstance(value, Tensor):
         return value
     value = weak(value)
-    if isinstance(value, bool | int | float):
+    kind: Any = value.__class__
+    if kind in (int, float, bool):
         if isinstance(beside, Tensor):
-            dtype = promote_scalar(beside._data.dtype, type(value))
+            dtype = promote_scalar(beside._data.dtype, kind)
             return like(beside._device.backend.full((), value, dtype), beside)
-        return Tensor(value, dtype=promote_scalar(FLOAT32, type(value)))
+        return Tensor(value)
     if not isinstance(value, NDArray | list | tuple):
         raise TypeError(f"{op}: an operand is a {type(value).__name__}, not a tensor or number")
     device = beside.device if isinstance(beside, Tensor) else None
@@ -101,9 +103,8 @@ def lifted(op: str, value: Any, beside: Any = None) -> Tensor:
 
 def floating(op: str, a: Any) -> Tensor:
     """The operand of an operation that has only real results: integers become float32."""
-    if not isinstance(a, Tensor):
-        a = lifted(op, a)
-    return a if a._data.dtype.kind == "f" else a.astype(FLOAT32)
+    tensor = a if isinstance(a, Tensor) else lifted(op, a)
+    return tensor if tensor._data.dtype.kind == "f" else tensor.astype(FLOAT32)
 
 
 @lru_cache(maxsize=4096)

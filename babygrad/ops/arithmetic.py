@@ -142,7 +142,7 @@ class Divide(Function):
         return self.xp.divide(a, b)
 
     def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, Tensor | None]:
-        a, b = node._inputs
+        _, b = node._inputs
         ga = chain_divide(out_grad, b)
         # d(a/b)/db = -(a/b)/b, with the quotient at hand
         return ga, negate(chain_multiply(ga, node)) if b.requires_grad else None

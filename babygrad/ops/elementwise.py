@@ -31,18 +31,23 @@ __all__ = [
 # fmt: on
 
 
+_Row = Callable[[Any], Tensor]
+
+
 class _Unary(Function):
     """A backend member of one array; its subclasses come from the rows of the table."""
 
     member: ClassVar[str]
-    gradient: ClassVar[Callable[[Tensor, Any], Tensor]]
+    gradient: ClassVar[Any]
 
     def forward(self, a: NDArray) -> NDArray:
         result: NDArray = getattr(self.xp, self.member)(a)
         return result
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return self.gradient(out_grad, node if self.uses == ("y",) else node._inputs[0])
+        saved = node if self.uses == ("y",) else node._inputs[0]
+        result: Tensor = self.gradient(out_grad, saved)
+        return result
 
 
 def _unary(
@@ -51,7 +56,7 @@ def _unary(
     gradient: Callable[[Tensor, Any], Tensor],
     doc: str,
     operand: Callable[[str, Any], Tensor] = floating,
-) -> Callable[[Any], Tensor]:
+) -> _Row:
     row = {"member": name, "uses": (reads,), "gradient": staticmethod(gradient)}
     cls = type(name.capitalize(), (_Unary,), {**row, "__module__": __name__, "__doc__": doc})
 
@@ -89,10 +94,10 @@ reciprocal = _unary("reciprocal", "y", lambda g, y: chain_multiply(g, -(y * y)),
 # ----- Trigonometry and its like -----
 
 sin = _unary("sin", "0", lambda g, x: chain_multiply(g, cos(x)), "The sine of radians.")
-cos = _unary("cos", "0", lambda g, x: chain_multiply(g, -sin(x)), "The cosine of radians.")
+cos: _Row = _unary("cos", "0", lambda g, x: chain_multiply(g, -sin(x)), "The cosine of radians.")
 tan = _unary("tan", "y", lambda g, y: chain_multiply(g, y * y + 1), "The tangent of radians.")
 sinh = _unary("sinh", "0", lambda g, x: chain_multiply(g, cosh(x)), "The hyperbolic sine.")
-cosh = _unary("cosh", "0", lambda g, x: chain_multiply(g, sinh(x)), "The hyperbolic cosine.")
+cosh: _Row = _unary("cosh", "0", lambda g, x: chain_multiply(g, sinh(x)), "The hyperbolic cosine.")
 erf = _unary(
     "erf",
     "0",
@@ -106,7 +111,7 @@ abs = _unary(
     "abs", "0", lambda g, x: chain_multiply(g, sign(x)), "The magnitude; flat at 0.", lifted
 )
 square = _unary("square", "0", lambda g, x: chain_multiply(g, x * 2), "`a * a`.", lifted)
-sign = _unary("sign", "", _flat, "-1, 0 or 1; NaN of NaN. The gradient is 0.", lifted)
+sign: _Row = _unary("sign", "", _flat, "-1, 0 or 1; NaN of NaN. The gradient is 0.", lifted)
 floor = _unary("floor", "", _flat, "The whole number at or below `a`; gradient 0.", lifted)
 ceil = _unary("ceil", "", _flat, "The whole number at or above `a`; gradient 0.", lifted)
 round = _unary("round", "", _flat, "The nearest whole number, of two the even one.", lifted)
@@ -232,22 +237,22 @@ def clip(a: Any, low: Any = None, high: Any = None) -> Tensor:
     ValueError
         When both bounds are None.
     """
-    a, low, high = lifted("clip", a), weak(low), weak(high)
+    tensor, low, high = lifted("clip", a), weak(low), weak(high)
     bounds = [bound for bound in (low, high) if bound is not None]
     if not bounds:
         raise ValueError("clip: give at least one of low and high")
     if all(isinstance(bound, bool | int | float) for bound in bounds):
-        dtype = a._data.dtype
+        dtype = tensor._data.dtype
         for bound in bounds:
-            dtype = promote_scalar(dtype, type(bound))
-        return Clip(low, high)(a.astype(dtype))
+            dtype = promote_scalar(dtype, bound.__class__)
+        return Clip(low, high)(tensor.astype(dtype))
     if low is not None:
-        a, low = pair("clip", a, low)
-        a = where(less(a, low), low, a)
+        tensor, low = pair("clip", tensor, low)
+        tensor = where(less(tensor, low), low, tensor)
     if high is not None:
-        a, high = pair("clip", a, high)
-        a = where(greater(a, high), high, a)
-    return a
+        tensor, high = pair("clip", tensor, high)
+        tensor = where(greater(tensor, high), high, tensor)
+    return tensor
 
 
 clamp = clip

@@ -384,9 +384,9 @@ def scatter_add(a: Any, axis: int, index: Any, source: Any) -> Tensor:
     source : Tensor
         With no axis smaller than that of `index`; what lies beyond is left out.
     """
-    a, source = promoted("scatter_add", a, source)
-    axis, indices, window = _along("scatter_add", a, axis, index)
-    if source.ndim != a.ndim or any(
+    target, source = promoted("scatter_add", a, source)
+    axis, indices, window = _along("scatter_add", target, axis, index)
+    if source.ndim != target.ndim or any(
         n < m for n, m in zip(source.shape, indices.shape, strict=True)
     ):
         raise ValueError(
@@ -395,9 +395,9 @@ def scatter_add(a: Any, axis: int, index: Any, source: Any) -> Tensor:
         )
     if source.shape != indices.shape:
         source = GetItem(tuple(slice(n) for n in indices.shape), False)(source)
-    size = tuple(a.shape[i] if i == axis else n for i, n in enumerate(indices.shape))
+    size = tuple(target.shape[i] if i == axis else n for i, n in enumerate(indices.shape))
     added = Scatter(indices, axis, size)(source)
-    return a + (added if window is None else PutItem(window, False, a.shape)(added))
+    return target + (added if window is None else PutItem(window, False, target.shape)(added))
 
 
 def _along(

@@ -100,7 +100,9 @@ def split(a: Tensor, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, 
     if isinstance(size, tuple | list):
         sizes = sizes_of("split", size)
         if sum(sizes) != length or any(n < 0 for n in sizes):
-            raise ValueError(f"split: sizes {sizes} must add up to {length}, the size of axis {axis}")
+            raise ValueError(
+                f"split: sizes {sizes} must add up to {length}, the size of axis {axis}"
+            )
     else:
         step = whole("split", "size", size)
         if step < 1:

@@ -249,9 +249,7 @@ def _prepared(term: str, a: Tensor, needed: set[str]) -> tuple[str, Tensor]:
     return "".join(letter for letter in term if letter in needed), a
 
 
-def _contract(
-    left: str, a: Tensor, right: str, b: Tensor, later: set[str]
-) -> tuple[str, Tensor]:
+def _contract(left: str, a: Tensor, right: str, b: Tensor, later: set[str]) -> tuple[str, Tensor]:
     """Two operands to one, by a matrix product over the letters that are not needed later."""
     both = [letter for letter in left if letter in right]
     batch = [letter for letter in both if letter in later]

@@ -21,9 +21,10 @@ from babygrad.ops._common import (
     normalize_axes,
     normalize_axis,
 )
+from babygrad.ops.comparison import equal
 from babygrad.ops.elementwise import abs as magnitude
-from babygrad.ops.elementwise import equal, exp, square, where
-from babygrad.ops.shape import expand_to_reduced, flip, permute, reshape, unsqueeze
+from babygrad.ops.elementwise import exp, square, where
+from babygrad.ops.shape import expand_to_reduced, flip, permute, reshape, unsqueeze, with_ones
 from babygrad.tensor import Tensor
 
 # fmt: off
@@ -36,10 +37,6 @@ __all__ = [
 
 def _axes(op: str, a: Tensor, axes: Axes, axis: Axes) -> tuple[int, ...]:
     return normalize_axes(op, either_axis(op, axes, axis), a._data.ndim)
-
-
-def _with_ones(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
 # ----- Sums and averages -----
@@ -61,9 +58,7 @@ class Summation(Function):
         return expand_to_reduced(out_grad, shape, axes)
 
 
-def summation(
-    a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None
-) -> Tensor:
+def summation(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """The sum over some or all axes.
 
     Parameters
@@ -97,9 +92,10 @@ def mean(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None
 
     The mean of no elements is NaN.
     """
-    a = lifted("mean", a)
-    over = _axes("mean", a, axes, axis)
-    return Summation(over, keepdims)(a) / math.prod(a._data.shape[i] for i in over)
+    tensor = lifted("mean", a)
+    over = _axes("mean", tensor, axes, axis)
+    count: int = math.prod(tensor._data.shape[i] for i in over)
+    return Summation(over, keepdims)(tensor) / count
 
 
 def var(
@@ -237,7 +233,7 @@ class Prod(Function):
         return self.xp.prod(a, -1)
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        (a,) = node._inputs
+        a: Tensor = node._inputs[0]
         xp = self.xp
         out_grad = unsqueeze(out_grad, -1)
         zero = xp.equal(a._data, 0)
@@ -265,7 +261,7 @@ def prod(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None
     last = permute(a, kept + over)
     shape = tuple(a.shape[i] for i in kept)
     result = Prod()(reshape(last, (*shape, math.prod(a.shape[i] for i in over))))
-    return reshape(result, _with_ones(a.shape, over)) if keepdims else result
+    return reshape(result, with_ones(a.shape, over)) if keepdims else result
 
 
 class CumulativeSum(Function):
@@ -306,7 +302,7 @@ class Extreme(Function):
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
         xp, a = self.xp, node._inputs[0]
-        taken = xp.equal(a._data, xp.reshape(node._data, _with_ones(a.shape, self.axes)))
+        taken = xp.equal(a._data, xp.reshape(node._data, with_ones(a.shape, self.axes)))
         # The extreme of a slice with NaNs is NaN, which equals nothing: they share it.
         taken = xp.astype(xp.logical_or(taken, xp.isnan(a._data)), a.dtype)
         share = xp.divide(taken, xp.sum(taken, self.axes, True))

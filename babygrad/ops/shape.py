@@ -249,10 +249,13 @@ def _broadcast(op: str, a: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 def expand_to_reduced(g: Tensor, shape: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
     """A reduction's gradient, whose `axes` are gone, repeated along them to the input's shape."""
-    with_ones = tuple(1 if i in axes else n for i, n in enumerate(shape))
-    if g._data.shape != with_ones:
-        g = Reshape(with_ones)(g)
-    return BroadcastTo(shape)(g)
+    kept = with_ones(shape, axes)
+    return BroadcastTo(shape)(g if g._data.shape == kept else Reshape(kept)(g))
+
+
+def with_ones(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that reducing over `axes` leaves with keepdims."""
+    return tuple([1 if i in axes else n for i, n in enumerate(shape)])
 
 
 class Flip(Function):

@@ -1,6 +1,5 @@
-from samples import Sample, distinct, normal, positive
-
 from babygrad import Tensor, ops
+from samples import Sample, distinct, normal, positive
 
 SAMPLES = [
     Sample("add", ops.add, normal(2, 3), normal(3)),

@@ -1,6 +1,5 @@
-from samples import Sample, distinct, normal, positive
-
 from babygrad import Tensor, ops
+from samples import Sample, distinct, normal, positive
 
 MASK = Tensor([[True, False, True], [False, False, True]], dtype="bool", device="cpu:numpy")
 

@@ -1,7 +1,7 @@
 import numpy as np
-from samples import Sample, normal
 
 from babygrad import ops
+from samples import Sample, normal
 
 IDS = np.array([[0, 2, 2], [1, 0, 2]])
 
@@ -36,10 +36,6 @@ SAMPLES = [
     Sample("take", lambda a: ops.take(a, [0, 5, 5]), normal(2, 3)),
     Sample("gather", lambda a: ops.gather(a, 0, IDS), normal(3, 3)),
     Sample("gather", lambda a: ops.gather(a, 1, IDS[:, :1]), normal(3, 4)),
-    Sample(
-        "scatter_add", lambda a, b: ops.scatter_add(a, 0, IDS, b), normal(3, 4), normal(2, 3)
-    ),
-    Sample(
-        "scatter_add", lambda a, b: ops.scatter_add(a, 1, IDS, b), normal(2, 3), normal(3, 3)
-    ),
+    Sample("scatter_add", lambda a, b: ops.scatter_add(a, 0, IDS, b), normal(3, 4), normal(2, 3)),
+    Sample("scatter_add", lambda a, b: ops.scatter_add(a, 1, IDS, b), normal(2, 3), normal(3, 3)),
 ]

@@ -1,6 +1,5 @@
-from samples import Sample, normal
-
 from babygrad import ops
+from samples import Sample, normal
 
 
 def einsum(equation):

@@ -1,9 +1,9 @@
 import math
 
 import numpy as np
-from samples import Sample, distinct, normal, positive
 
 from babygrad import ops
+from samples import Sample, distinct, normal, positive
 
 ONE_ZERO = np.array([[1.5, 0.0, -2.0], [0.5, 3.0, 2.5]])
 TWO_ZEROS = np.array([[0.0, 2.0, 0.0, 1.5], [0.0, 0.0, 0.0, 0.5]])
