@@ -110,11 +110,12 @@ class Function:
     array([12.], dtype=float32)
     """
 
-    __slots__ = ("xp",)
+    __slots__ = ("_site", "xp")
 
     uses: ClassVar[tuple[str, ...] | None] = None
     differentiable: ClassVar[bool] = True
     xp: Backend
+    _site: str  # where the user called it, noted within detect_anomaly() only
     _plans: ClassVar[dict[int, tuple[tuple[bool, ...], bool]]]
 
     def __init_subclass__(cls) -> None:
@@ -330,7 +331,12 @@ def use_native_call(wanted: bool) -> bool:
                 Function, Node, _tensor_type, Device, _state, FLOAT16, _definition_of_call
             )
     Function.__call__ = call  # type: ignore[method-assign]
-    return call is not _definition_of_call
+    return is_native_call()
+
+
+def is_native_call() -> bool:
+    """Whether Functions are called through the twin in C++."""
+    return Function.__call__ is not _definition_of_call
 
 
 def _shared_version(data: NDArray, inputs: tuple[Tensor, ...]) -> list[int]:

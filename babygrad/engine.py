@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from babygrad import _state
-from babygrad.autograd import Function, NDArray, Node, _definition_of_call
+from babygrad.autograd import Node, is_native_call
 from babygrad.tensor import Tensor
 
 _local = _state.local
@@ -32,9 +32,8 @@ def backward(root: Tensor, grad: Any = None, retain_graph: bool = False) -> None
     previous = _local.grad_enabled, _local.device
     _local.grad_enabled = False
     try:
-        if _native_walk is None or _local.anomaly is not None:
-            _walk([root], [seed], _deposit, retain_graph=retain_graph)
-        elif not _native_walk(root, seed, retain_graph):
+        native = _native_walk if _local.anomaly is None else None
+        if native is None or not native(root, seed, retain_graph):
             _walk([root], [seed], _deposit, retain_graph=retain_graph)
     finally:
         _local.grad_enabled, _local.device = previous
@@ -134,8 +133,9 @@ def _walk(
     are those in it that the engine itself made by an addition, into which it may add in place.
     """
     vertices = _collect(roots)
+    ends: set[int] = set()
     if only is not None:
-        vertices = _that_lead_to(only, vertices)
+        vertices, ends = _that_lead_to(only, vertices)
     ledger: dict[int, Tensor] = {}
     owned: set[int] | None = None if create_graph else set()
     for root, seed in zip(roots, seeds, strict=True):
@@ -144,24 +144,21 @@ def _walk(
         vertex = vertices.pop()
         gradient = ledger.pop(id(vertex), None)
         if gradient is not None:
-            _visit(vertex, gradient, ledger, owned, sink)
-        if not retain_graph and isinstance(vertex, Node):
+            if vertex._hooks is not None:
+                gradient = _run_hooks(vertex, gradient)
+            sink(vertex, gradient)
+        if not isinstance(vertex, Node) or id(vertex) in ends:
+            continue
+        if gradient is not None:
+            _pass_on(vertex, gradient, ledger, owned)
+        if not retain_graph:
             vertex.free()
 
 
-def _visit(
-    vertex: Vertex,
-    gradient: Tensor,
-    ledger: dict[int, Tensor],
-    owned: set[int] | None,
-    sink: Sink,
+def _pass_on(
+    vertex: Node, gradient: Tensor, ledger: dict[int, Tensor], owned: set[int] | None
 ) -> None:
-    """Settle one vertex: run its hooks, store its gradient, pass gradients on to its inputs."""
-    if vertex._hooks is not None:
-        gradient = _run_hooks(vertex, gradient)
-    sink(vertex, gradient)
-    if not isinstance(vertex, Node):
-        return
+    """From the gradient of a node's output to the gradients of its inputs."""
     # What a book's backward creates, `Tensor(2.0)` for one, must live where its inputs live.
     _local.device = vertex._device
     op: Any = vertex._op
@@ -170,7 +167,7 @@ def _visit(
         gradients = (gradients,)
     _check_gradients(vertex, gradients)
     if _local.anomaly is not None:
-        _local.anomaly.check_backward(op, gradient, gradients)
+        _local.anomaly.check_backward(vertex, gradient, gradients)
     needs = vertex._needs
     for i, (source, contribution) in enumerate(zip(vertex._inputs, gradients, strict=True)):
         if needs >> i & 1 and contribution is not None:
@@ -261,15 +258,20 @@ def _adapt(gradient: Tensor, source: Any, node: Node) -> Tensor:
     return gradient.astype(source.dtype)
 
 
-def _that_lead_to(wanted: set[int], vertices: list[Vertex]) -> list[Vertex]:
-    """The vertices, given oldest first, that are wanted or depend on a wanted one."""
-    leading = set(wanted)
+def _that_lead_to(wanted: set[int], vertices: list[Vertex]) -> tuple[list[Vertex], set[int]]:
+    """The vertices, given oldest first, that are wanted or depend on a wanted one.
+
+    Also the wanted ones that depend on no other. There the pass ends: the graph below them is
+    left as it is, and so are they.
+    """
+    leading, ends = set(wanted), set(wanted)
     for vertex in vertices:
         if isinstance(vertex, Node) and any(
             id(_vertex_of(source)) in leading for source in vertex._inputs
         ):
             leading.add(id(vertex))
-    return [vertex for vertex in vertices if id(vertex) in leading]
+            ends.discard(id(vertex))
+    return [vertex for vertex in vertices if id(vertex) in leading], ends
 
 
 def _vertex_of(value: Any) -> Vertex:
@@ -328,7 +330,7 @@ def _deposit(node: Vertex, gradient: Tensor) -> None:
 
 def _load_native_walk() -> Callable[[Tensor, Tensor, bool], bool] | None:
     """The twin of `_walk` in C++, when calls go through the native twin too."""
-    if Function.__call__ is _definition_of_call:
+    if not is_native_call():
         return None
     from babygrad import _core
 
