@@ -27,6 +27,7 @@ from babygrad.nn.activation import (
 from babygrad.nn.containers import Identity, ModuleDict, ModuleList, Residual, Sequential
 from babygrad.nn.conv import Conv, Conv1d, Conv2d, ConvTranspose2d
 from babygrad.nn.dropout import Dropout
+from babygrad.nn.embedding import Embedding
 from babygrad.nn.linear import Flatten, Linear
 from babygrad.nn.loss import (
     BCEWithLogitsLoss,
@@ -40,10 +41,18 @@ from babygrad.nn.loss import (
 )
 from babygrad.nn.module import Module, Parameter
 from babygrad.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, LayerNorm1d, RMSNorm
+from babygrad.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from babygrad.nn.recurrent import GRU, LSTM, RNN
+from babygrad.nn.transformer import MultiHeadAttention, TransformerBlock
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -53,6 +62,7 @@ __all__ = [
     "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GroupNorm",
     "Hardtanh",
@@ -66,9 +76,11 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool2d",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiHeadAttention",
     "NLLLoss",
     "Parameter",
     "RMSNorm",
@@ -81,4 +93,5 @@ __all__ = [
     "SoftmaxLoss",
     "Softplus",
     "Tanh",
+    "TransformerBlock",
 ]
