@@ -29,7 +29,7 @@ not_a_backend = object()
 
 @pytest.fixture
 def entry_points(monkeypatch):
-    """Replace what is installed; returns the function that does it. Loaded backends are forgotten."""
+    """The function that replaces what is installed. Loaded backends are forgotten."""
     monkeypatch.setattr(registry, "_loaded", {})
 
     def install(**values):
@@ -55,7 +55,7 @@ def test_a_third_party_backend_is_a_device(entry_points):
 
 def test_an_incomplete_backend_is_refused_with_all_that_is_missing(entry_points):
     entry_points(mine=f"{__name__}:Incomplete")
-    with pytest.raises(RuntimeError, match="cpu:mine is refused.*Incomplete") as caught:
+    with pytest.raises(RuntimeError, match=r"cpu:mine is refused.*Incomplete") as caught:
         registry.resolve("cpu:mine")
     listed = str(caught.value).split("required members ")[1].split(", ")
     assert listed == sorted(Backend.__abstractmethods__ - {"exp"})
@@ -72,13 +72,13 @@ def test_what_is_no_backend_is_refused(entry_points, name):
 
 def test_a_backend_whose_module_fails_says_why_and_what_helps(entry_points):
     entry_points(mine="no_such_package.backend:Mine")
-    with pytest.raises(RuntimeError, match="No module named 'no_such_package'.*reinstall"):
+    with pytest.raises(RuntimeError, match=r"No module named 'no_such_package'.*reinstall"):
         registry.get("mine")
 
 
 def test_a_name_that_two_packages_claim_is_refused(entry_points):
     entry_points(mine=[f"{__name__}:Mine", "other:Mine"])
-    with pytest.raises(RuntimeError, match="registered twice, by other:Mine and .*uninstall"):
+    with pytest.raises(RuntimeError, match=r"registered twice, by other:Mine and .*uninstall"):
         registry.get("mine")
 
 
@@ -128,14 +128,14 @@ def test_cpu_falls_back_to_numpy(without_extension, recwarn):
         registry.resolve("cpu:cpp")
 
 
-def test_a_source_folder_in_front_of_the_installed_package_is_named(
-    without_extension, monkeypatch
-):
+def test_a_source_folder_in_front_of_the_installed_package_is_named(without_extension, monkeypatch):
     monkeypatch.setattr(registry, "_installed_elsewhere", lambda: Path("/site/babygrad"))
-    with pytest.warns(RuntimeWarning, match="falls back to cpu:numpy.*source folder.*/site") as got:
-        registry.resolve("cpu")
+    with pytest.warns(
+        RuntimeWarning, match=r"falls back to cpu:numpy.*source folder.*/site"
+    ) as got:
         registry.resolve("cpu")
     assert len(got) == 1
+    registry.resolve("cpu")  # the second time without a warning: warnings are errors here
     assert str(registry.PACKAGE_FOLDER) in str(got[0].message)
     reason = registry.available()["cpp"]
     assert "/site/babygrad" in reason
@@ -158,7 +158,7 @@ def test_the_installed_package_is_found(monkeypatch, tmp_path):
 def test_numba_that_is_not_installed_is_named(entry_points, monkeypatch):
     monkeypatch.setitem(registry.BUILTIN, "numba", "no_such_package:NumbaBackend")
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match="numba is not installed.*pip install numba"):
+    with pytest.raises(RuntimeError, match=r"numba is not installed.*pip install numba"):
         registry.get("numba")
 
 

@@ -42,8 +42,6 @@ def _quiet_definition(definition: Callable[..., Any]) -> Callable[..., Any]:
 class NumpyBackend(Backend):
     """Every required member by numpy; every composed member by its definition."""
 
-    name = "numpy"
-
     zeros = staticmethod(_np.zeros)
     ones = staticmethod(_np.ones)
     full = staticmethod(_np.full)

@@ -22,5 +22,3 @@ class NumbaBackend(
     Nothing is compiled before its first use. Numba's own ``NUMBA_NUM_THREADS`` limits the
     threads; results do not depend on them.
     """
-
-    name = "numba"
