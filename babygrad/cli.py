@@ -138,10 +138,8 @@ def _checked(call: Callable[..., Result], *arguments: Any) -> Result:
 
 def devices(arguments: argparse.Namespace) -> int:
     """Print each backend, whether it loads and why not, the instruction set and the threads."""
-    reasons = registry.available()
-    width = max(len(name) for name in reasons)
-    for name, reason in reasons.items():
-        print(f"cpu:{name:<{width}}  {'loads' if reason is None else reason}")
+    for name, reason in registry.available().items():
+        print(reason or f"cpu:{name} loads")
     default = _checked(find, _checked(babygrad.get_default_device))
     print(f"default: {default.name} ({type(default.backend).__name__})")
     try:

@@ -16,7 +16,7 @@ from babygrad.data import mnist5k
 from babygrad.models import DigitsCNN, DigitsMLP
 
 
-def write_digits(folder, count=60, pack=gzip.compress, **changes):
+def write_digits(folder, count=20, pack=gzip.compress, **changes):
     """MNIST's four files with the first digits of mnist5k."""
     end = ".gz" if pack is gzip.compress else ""
     for part, dataset in zip(("train", "t10k"), mnist5k(), strict=True):
@@ -65,7 +65,7 @@ def test_train_reports_and_saves(device, capsys, digits, tmp_path, name, model):
     )
     assert (code, err) == (0, "")
     first, *epochs, last = out.splitlines()
-    assert re.fullmatch(rf"{name} on {device} \(\w+\), 60 training and 60 test images", first)
+    assert re.fullmatch(rf"{name} on {device} \(\w+\), 20 training and 20 test images", first)
     for i, line in enumerate(epochs, 1):
         assert re.fullmatch(rf"epoch {i}/2: loss \S+, accuracy \S+ %, \S+ samples/s", line)
     assert len(epochs) == 2
@@ -94,7 +94,7 @@ def test_options_are_used(capsys, digits, tmp_path):
     _, slow, _ = run(
         capsys,
         *("train", "--data", digits, "--model", "mlp", "--device", "cpu:numpy", "--epochs", "3"),
-        *("--lr", "1e-9", "--batch-size", "60", "--out", out_file),
+        *("--lr", "1e-9", "--batch-size", "20", "--out", out_file),
     )
     losses = [float(x) for x in re.findall(r"loss (\S+),", slow)]
     # With such a rate only the random shifts make a difference between epochs.
@@ -111,7 +111,7 @@ def test_without_arguments_it_is_mnist5k_and_the_cnn(monkeypatch):
 
 
 def test_plain_files_are_read_too(capsys, tmp_path):
-    write_digits(tmp_path, 20, pack=bytes)
+    write_digits(tmp_path, pack=bytes)
     code, out, _ = run(
         capsys,
         "train",
@@ -130,7 +130,9 @@ def test_plain_files_are_read_too(capsys, tmp_path):
 
 def test_a_training_that_diverges_exits_with_1(capsys, digits, tmp_path):
     code, _, err = run(
-        capsys, "train", "--data", digits, "--lr", "1e30", "--device", "cpu:numpy", "--epochs", 9
+        capsys,
+        *("train", "--data", digits, "--model", "mlp", "--device", "cpu:numpy"),
+        *("--epochs", "20", "--batch-size", "5", "--lr", "1e30"),
     )
     assert code == 1
     assert re.fullmatch(r"babygrad train: Trainer: the loss is \w+ in epoch .*\n", err)
@@ -166,7 +168,7 @@ BAD_FILES = {
     "no-idx": (b"not an idx file", "not an IDX file of images"),
     "truncated": (struct.pack(">4I", 0x803, 2, 28, 28) + bytes(1567), "the header promises 2 im"),
     "promise": (struct.pack(">4I", 0x803, 2**32 - 1, 28, 28), "promises 4294967295 images in"),
-    "count": (struct.pack(">4I", 0x803, 1, 28, 28) + bytes(784), "has 1 images, but .* 60 labels"),
+    "count": (struct.pack(">4I", 0x803, 1, 28, 28) + bytes(784), "has 1 images, but .* 20 labels"),
 }
 
 
@@ -182,11 +184,11 @@ def test_bad_files_give_one_line_and_exit_code_2(capsys, tmp_path, case, pack):
 
 
 def test_labels_that_are_no_digits_and_empty_sets_are_refused(capsys, tmp_path):
-    labels = struct.pack(">2I", 0x801, 60) + bytes(59) + b"\x0a"
+    labels = struct.pack(">2I", 0x801, 20) + bytes(19) + b"\x0a"
     write_digits(tmp_path, **{"t10k-labels-idx1-ubyte": labels})
     code, _, err = run(capsys, "train", "--data", tmp_path, "--device", "cpu:numpy")
     assert code == 2
-    assert err.endswith("test label 59 is 10, not one of 0 to 9\n")
+    assert err.endswith("test label 19 is 10, not one of 0 to 9\n")
     write_digits(tmp_path, 0)
     code, _, err = run(capsys, "train", "--data", tmp_path, "--device", "cpu:numpy")
     assert code == 2
@@ -196,7 +198,7 @@ def test_labels_that_are_no_digits_and_empty_sets_are_refused(capsys, tmp_path):
 def test_an_unknown_default_device_is_bad_input(capsys, monkeypatch):
     monkeypatch.setattr("babygrad._state.default_device", None)
     monkeypatch.setenv("BABYGRAD_DEVICE", "tpu")
-    code, _, err = run(capsys, "train")
+    code, _, err = run(capsys, "train", "--data", "nowhere")
     assert code == 2
     assert err.startswith("babygrad train: unknown device 'tpu'")
 
@@ -205,13 +207,12 @@ def test_an_unknown_default_device_is_bad_input(capsys, monkeypatch):
 
 
 def test_devices_lists_every_backend_with_reasons(capsys, monkeypatch):
-    reasons = {"numpy": None, "mine": "it is not installed (cure: install it)"}
+    reasons = {"numpy": None, "mine": "cpu:mine does not load: it is not installed"}
     monkeypatch.setattr("babygrad.backends.registry.available", lambda: reasons)
     code, out, err = run(capsys, "devices")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == "cpu:numpy  loads"
-    assert lines[1] == "cpu:mine   it is not installed (cure: install it)"
+    assert lines[:2] == ["cpu:numpy loads", "cpu:mine does not load: it is not installed"]
     assert lines[2].startswith("default: cpu")
     assert lines[3].startswith("instruction set: ")
 
@@ -220,7 +221,7 @@ def test_devices_as_they_are_here(capsys):
     code, out, _ = run(capsys, "devices")
     assert code == 0
     for name in ("cpp", "numba", "numpy"):
-        assert re.search(rf"^cpu:{name} +\S", out, re.M)
+        assert re.search(rf"^cpu:{name} \S", out, re.M)
 
 
 @pytest.mark.parametrize(
