@@ -66,6 +66,12 @@ bool split_inner(Nest& nest, std::int64_t grain, Nest& tail) {
     return tail.shape[inner] > 0;
 }
 
+bool repeats(const View& view) {
+    for (int i = 0; i < view.ndim; ++i)
+        if (view.shape[i] != 1 && view.strides[i] != 0) return false;
+    return true;
+}
+
 std::int64_t row_count(const Nest& nest) {
     std::int64_t rows = 1;
     for (int i = 0; i + 1 < nest.ndim; ++i) rows *= nest.shape[i];
@@ -85,6 +91,29 @@ void run_loop(Loop loop, const View* const* views, int count, std::int64_t grain
         std::max<std::int64_t>(grain / nest.shape[nest.ndim - 1], 1);
     parallel_ranges(row_count(nest), rows_per_chunk, [&](std::int64_t begin, std::int64_t end) {
         run_rows(loop, nest, begin, end, params);
+    });
+}
+
+void run_flat(Loop loop, const View* const* views, int count, std::int64_t grain,
+              const double* params) {
+    const std::int64_t total = size_of(*views[0]);
+    LoopArgs args;
+    args.rows = 1;
+    args.params = params;
+    args.n = total;
+    for (int k = 0; k < count; ++k) {
+        args.data[k] = views[k]->data;
+        args.row_step[k] = 0;
+        args.step[k] = itemsize(views[k]->dtype);
+        // A repeated element: a 0-d operand broadcast, so all its strides are 0.
+        if (views[k]->ndim > 0 && total > 1 && repeats(*views[k])) args.step[k] = 0;
+    }
+    if (total < 2 * grain) return loop(args);
+    parallel_ranges(total, grain, [&](std::int64_t begin, std::int64_t end) {
+        LoopArgs part = args;
+        part.n = end - begin;
+        for (int k = 0; k < count; ++k) part.data[k] += begin * args.step[k];
+        loop(part);
     });
 }
 

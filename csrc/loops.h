@@ -23,6 +23,10 @@ using Loop = void (*)(const LoopArgs& args);
 void run_loop(Loop loop, const View* const* views, int count, std::int64_t grain,
               const double* params = nullptr);
 
+// The same for operands that are each C-contiguous in the full shape, or one repeated element.
+void run_flat(Loop loop, const View* const* views, int count, std::int64_t grain,
+              const double* params);
+
 // Elements per chunk for work that a core does at about one, or a quarter of one, per nanosecond.
 constexpr std::int64_t kHeavyGrain = 1 << 14;
 constexpr std::int64_t kLightGrain = 1 << 16;

@@ -1,94 +1,99 @@
-// Unary and binary operations: broadcasting, weak Python scalars, numpy's K order.
-#include "bind/bind.h"
-#include "loops.h"
+// Floating-point unary and binary operations, activations and their gradients.
+#include "bind/operands.h"
 
 namespace babygrad::bind {
 namespace {
 
-// A scalar operand, stored in the dtype of the array beside it.
-struct Scalar {
-    union {
-        float f32;
-        double f64;
-    } value;
-    View view;
-
-    bool set(PyObject* object, DType dtype) {
-        double number;
-        if (!is_floating(dtype) || !get_number(object, number)) return false;
-        if (dtype == DType::f32)
-            value.f32 = static_cast<float>(number);
-        else
-            value.f64 = number;
-        view.data = reinterpret_cast<char*>(&value);
-        view.dtype = dtype;
-        view.ndim = 0;
-        return true;
-    }
-};
-
-// The result of an elementwise operation over inputs that are broadcast to one shape already: dense,
-// in numpy's K order.
-Result result_like(DType dtype, const View* const* inputs, int count) {
-    const View& first = *inputs[0];
-    bool c_order = true;
-    for (int k = 0; c_order && k < count; ++k) c_order = is_contiguous(*inputs[k]);
-    if (c_order) return Result(dtype, first.ndim, first.shape);
-    int perm[kMaxDims];
-    std::int64_t strides[kMaxDims];
-    keep_order(perm, inputs, count);
-    dense_strides(strides, first.shape, first.ndim, itemsize(dtype), perm);
-    return Result(dtype, first.ndim, first.shape, strides);
+Loop unary_kernel(int op, DType dtype) {
+    return kernels().elementwise.unary[op][static_cast<int>(dtype)];
+}
+Loop binary_kernel(int op, DType dtype) {
+    return kernels().elementwise.binary[op][static_cast<int>(dtype)];
 }
 
-template <int op>
+template <int op, std::int64_t grain>
 PyObject* unary(PyObject* const* args) {
-    View x;
-    if (!get_view(args[0], x) || !is_floating(x.dtype)) return kNotCovered;
-    const View* const inputs[] = {&x};
-    Result y = result_like(x.dtype, inputs, 1);
-    const View* const views[] = {&y.view(), &x};
-    const WithoutGil nogil(0.25 * static_cast<double>(size_of(x)));
-    run_loop(kernels().elementwise.unary[op][static_cast<int>(x.dtype)], views, 2, kLightGrain);
-    return y.take();
+    Operands in;
+    if (!in.add(args[0]) || !in.settle() || !is_floating(in.dtype())) return kNotCovered;
+    return in.run(unary_kernel(op, in.dtype()), in.dtype(), grain);
 }
 
 template <int op>
 PyObject* binary(PyObject* const* args) {
-    View a, b;
-    Scalar scalar;
-    const bool array_a = get_view(args[0], a), array_b = get_view(args[1], b);
-    if (!array_a && !array_b) return kNotCovered;
-    if (!array_a) {
-        if (!scalar.set(args[0], b.dtype)) return kNotCovered;
-        a = scalar.view;
-    } else if (!array_b) {
-        if (!scalar.set(args[1], a.dtype)) return kNotCovered;
-        b = scalar.view;
+    Operands in;
+    if (!in.add_weak(args[0]) || !in.add_weak(args[1]) || !in.settle() || !is_floating(in.dtype()))
+        return kNotCovered;
+    return in.run(binary_kernel(op, in.dtype()), in.dtype(), kLightGrain);
+}
+
+template <int op>
+PyObject* parametric(PyObject* const* args) {
+    Operands in;
+    double parameter;
+    if (!in.add(args[0]) || !get_number(args[1], parameter) || !in.settle() ||
+        !is_floating(in.dtype()))
+        return kNotCovered;
+    return in.run(unary_kernel(op, in.dtype()), in.dtype(), kHeavyGrain, &parameter);
+}
+
+template <int op>
+PyObject* gradient(PyObject* const* args) {
+    Operands in;
+    if (!in.add(args[0]) || !in.add(args[1]) || !in.settle() || !is_floating(in.dtype()))
+        return kNotCovered;
+    return in.run(binary_kernel(op, in.dtype()), in.dtype(), kHeavyGrain);
+}
+
+template <int op>
+PyObject* parametric_gradient(PyObject* const* args) {
+    Operands in;
+    double parameter;
+    if (!in.add(args[0]) || !in.add(args[1]) || !get_number(args[2], parameter) ||
+        !in.settle() || !is_floating(in.dtype()))
+        return kNotCovered;
+    return in.run(binary_kernel(op, in.dtype()), in.dtype(), kHeavyGrain, &parameter);
+}
+
+PyObject* clip(PyObject* const* args) {
+    Operands in;
+    if (!in.add(args[0])) return kNotCovered;
+    constexpr double none[] = {-__builtin_inf(), __builtin_inf()};
+    for (int i = 0; i < 2; ++i) {
+        if (args[1 + i] == Py_None)
+            in.add_number(none[i]);
+        else if (!in.add_weak(args[1 + i]))
+            return kNotCovered;
     }
-    if (a.dtype != b.dtype || !is_floating(a.dtype)) return kNotCovered;
-    if (!same_shape(a, b)) {
-        std::int64_t shape[kMaxDims];
-        const int ndim = broadcast_shape(shape, a, b);
-        if (ndim < 0) return kNotCovered;
-        a = broadcast(a, shape, ndim);
-        b = broadcast(b, shape, ndim);
-    }
-    const View* const inputs[] = {&a, &b};
-    Result y = result_like(a.dtype, inputs, 2);
-    const View* const views[] = {&y.view(), &a, &b};
-    const WithoutGil nogil(0.25 * static_cast<double>(size_of(y.view())));
-    run_loop(kernels().elementwise.binary[op][static_cast<int>(a.dtype)], views, 3, kLightGrain);
-    return y.take();
+    if (!in.settle() || !is_floating(in.dtype())) return kNotCovered;
+    const Loop loop = kernels().elementwise.clip[static_cast<int>(in.dtype())];
+    return in.run(loop, in.dtype(), kLightGrain);
 }
 
 }  // namespace
 
 void register_elementwise() {
-#define UNARY_ENTRY(name) add_entry({#name, "x", unary<static_cast<int>(Unary::name)>});
-    BABYGRAD_UNARY(UNARY_ENTRY)
-#define BINARY_ENTRY(name) add_entry({#name, "a b", binary<static_cast<int>(Binary::name)>});
-    BABYGRAD_BINARY(BINARY_ENTRY)
+#define BABYGRAD_LIGHT(name) \
+    add_entry({#name, "x", unary<static_cast<int>(Unary::name), kLightGrain>});
+#define BABYGRAD_HEAVY(name) \
+    add_entry({#name, "x", unary<static_cast<int>(Unary::name), kHeavyGrain>});
+#define BABYGRAD_TWO(name) add_entry({#name, "a b", binary<static_cast<int>(Binary::name)>});
+    BABYGRAD_ARITHMETIC_UNARY(BABYGRAD_LIGHT)
+    BABYGRAD_MATH_UNARY(BABYGRAD_HEAVY)
+    BABYGRAD_ARITHMETIC_BINARY(BABYGRAD_TWO)
+    add_entry({"gelu", "x approximate", parametric<static_cast<int>(Unary::gelu)>});
+    add_entry({"elu", "x alpha", parametric<static_cast<int>(Unary::elu)>});
+    add_entry({"leaky_relu", "x slope", parametric<static_cast<int>(Unary::leaky_relu)>});
+    add_entry({"relu_grad", "gy y", gradient<static_cast<int>(Binary::relu_grad)>});
+    add_entry({"sigmoid_grad", "gy y", gradient<static_cast<int>(Binary::sigmoid_grad)>});
+    add_entry({"tanh_grad", "gy y", gradient<static_cast<int>(Binary::tanh_grad)>});
+    add_entry({"softplus_grad", "gy x", gradient<static_cast<int>(Binary::softplus_grad)>});
+    add_entry({"silu_grad", "gy x", gradient<static_cast<int>(Binary::silu_grad)>});
+    add_entry({"gelu_grad", "gy x approximate",
+               parametric_gradient<static_cast<int>(Binary::gelu_grad)>});
+    add_entry({"elu_grad", "gy x alpha", parametric_gradient<static_cast<int>(Binary::elu_grad)>});
+    add_entry({"leaky_relu_grad", "gy x slope",
+               parametric_gradient<static_cast<int>(Binary::leaky_relu_grad)>});
+    add_entry({"clip", "x lo hi", clip});
 }
 
 }  // namespace babygrad::bind

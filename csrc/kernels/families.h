@@ -4,10 +4,17 @@
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
+#include "kernels/norm.h"
+#include "kernels/optimizer.h"
 #include "kernels/reduce.h"
+#include "kernels/softmax.h"
 
 #define BABYGRAD_FAMILIES(X)            \
     X(ElementwiseKernels, elementwise)  \
+    X(SelectKernels, select)            \
+    X(SoftmaxKernels, softmax)          \
+    X(OptimizerKernels, optimizer)      \
+    X(NormKernels, norm)                \
     X(ReduceKernels, reduce)            \
     X(GemmKernels, gemm)                \
     X(ConvKernels, conv)

@@ -1,5 +1,289 @@
+// Reductions. Sums and products of float32 are kept in float64, so a sum of 2^25 ones is exact;
+// float64 sums run in at least 64 partial sums. Every reduction is the same column walk: rows of the
+// reduced part are folded into a row of accumulators, four at a time; a reduction along contiguous
+// memory cuts it into rows of 64. Cost: memory bandwidth.
 #include "kernels/reduce.h"
+
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "memory.h"
 #include "targets/targets.h"
+#include "threads.h"
+
 namespace babygrad::BABYGRAD_TARGET {
-void fill(ReduceKernels&) {}
+namespace {
+
+using Byte = std::uint8_t;
+
+// A reduction: how an element enters an accumulator, and how two accumulators join.
+template <class A>
+struct Sum {
+    using Acc = A;
+    static constexpr Acc start() { return 0; }
+    template <class T>
+    static Acc enter(T x) { return static_cast<Acc>(x); }
+    static Acc join(Acc a, Acc b) { return a + b; }
+};
+struct SumOfSquares : Sum<double> {
+    template <class T>
+    static double enter(T x) { return static_cast<double>(x) * static_cast<double>(x); }
+};
+template <class A>
+struct Prod : Sum<A> {
+    static constexpr A start() { return 1; }
+    static A join(A a, A b) { return a * b; }
+};
+// The infinities, or the ends of an integer's range.
+template <class A>
+constexpr A lowest() {
+    using Limits = std::numeric_limits<A>;
+    return Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
+}
+template <class A>
+constexpr A highest() {
+    using Limits = std::numeric_limits<A>;
+    return Limits::has_infinity ? Limits::infinity() : Limits::max();
+}
+// NaN propagates from either side; the comparison alone would drop a's. Two selections in a row are
+// what the compiler turns into vector code; one with `or` is not.
+template <class A>
+struct Max : Sum<A> {
+    static constexpr A start() { return lowest<A>(); }
+    static A join(A a, A b) {
+        const A larger = a > b ? a : b;
+        return a != a ? a : larger;
+    }
+};
+template <class A>
+struct Min : Sum<A> {
+    static constexpr A start() { return highest<A>(); }
+    static A join(A a, A b) {
+        const A smaller = a < b ? a : b;
+        return a != a ? a : smaller;
+    }
+};
+
+constexpr std::int64_t kWidth = 64;           // columns that a contiguous reduction is cut into
+constexpr std::int64_t kColumns = 1024;       // of accumulators, which stay in the first cache
+constexpr std::int64_t kChunk = 1 << 16;      // elements per chunk
+
+struct Axis {
+    std::int64_t n, x, y;
+};
+
+// The loops of one reduction: `columns` beside each other, `rows` of them, at every position of the
+// outer reduced axes, for every position of the kept axes.
+struct Plan {
+    Axis kept[kMaxDims], outer[kMaxDims];
+    int kept_count = 0, outer_count = 0;
+    std::int64_t kept_size = 1, outer_size = 1;
+    Axis columns{1, 0, 0}, rows{1, 0, 0};
+    std::int64_t rest = 0;  // columns after the last whole row of a contiguous reduction
+    bool folds = false;     // the columns are reduced, too
+};
+
+Plan make_plan(const View& x, const View& y) {
+    const View* const views[] = {&x, &y};
+    const Nest nest = make_nest(views, 2);
+    Plan plan;
+    const int inner = nest.ndim - 1;
+    for (int i = 0; i < inner; ++i) {
+        const Axis axis{nest.shape[i], nest.strides[i][0], nest.strides[i][1]};
+        if (axis.y != 0) {
+            plan.kept[plan.kept_count++] = axis;
+            plan.kept_size *= axis.n;
+        } else {
+            plan.outer[plan.outer_count++] = axis;
+        }
+    }
+    plan.columns = {nest.shape[inner], nest.strides[inner][0], nest.strides[inner][1]};
+    plan.folds = plan.columns.y == 0;
+    if (plan.folds && plan.columns.n >= 2 * kWidth) {
+        const std::int64_t step = plan.columns.x, n = plan.columns.n;
+        plan.rows = {n / kWidth, kWidth * step, 0};
+        plan.rest = n % kWidth;
+        plan.columns.n = kWidth;
+    } else if (plan.outer_count > 0) {
+        plan.rows = plan.outer[--plan.outer_count];
+    }
+    for (int i = 0; i < plan.outer_count; ++i) plan.outer_size *= plan.outer[i].n;
+    return plan;
+}
+
+std::int64_t offset(const Axis* axes, int count, std::int64_t index, std::int64_t Axis::* step) {
+    std::int64_t result = 0;
+    for (int i = count - 1; i >= 0; --i) {
+        result += index % axes[i].n * (axes[i].*step);
+        index /= axes[i].n;
+    }
+    return result;
+}
+
+template <class R, class T>
+void enter_row(typename R::Acc* acc, const char* x, std::int64_t step, std::int64_t n) {
+    if (step == sizeof(T)) {
+        const T* p = reinterpret_cast<const T*>(x);
+        for (std::int64_t j = 0; j < n; ++j) acc[j] = R::join(acc[j], R::enter(p[j]));
+    } else {
+        for (std::int64_t j = 0; j < n; ++j)
+            acc[j] = R::join(acc[j], R::enter(*reinterpret_cast<const T*>(x + j * step)));
+    }
+}
+
+template <class R, class T>
+void enter_rows(typename R::Acc* acc, const char* x, std::int64_t row_step, std::int64_t rows,
+                std::int64_t step, std::int64_t n) {
+    std::int64_t i = 0;
+    if (step == sizeof(T)) {
+        for (; i + 4 <= rows; i += 4) {
+            const T* a = reinterpret_cast<const T*>(x + i * row_step);
+            const T* b = reinterpret_cast<const T*>(x + (i + 1) * row_step);
+            const T* c = reinterpret_cast<const T*>(x + (i + 2) * row_step);
+            const T* d = reinterpret_cast<const T*>(x + (i + 3) * row_step);
+            for (std::int64_t j = 0; j < n; ++j)
+                acc[j] = R::join(acc[j], R::join(R::join(R::enter(a[j]), R::enter(b[j])),
+                                                 R::join(R::enter(c[j]), R::enter(d[j]))));
+        }
+    }
+    for (; i < rows; ++i) enter_row<R, T>(acc, x + i * row_step, step, n);
+}
+
+// Reduces the rows [begin, end), counted over the outer reduced axes, of `n` columns at x.
+template <class R, class T>
+void reduce_range(const Plan& plan, typename R::Acc* acc, const char* x, std::int64_t n,
+                  std::int64_t begin, std::int64_t end) {
+    for (std::int64_t j = 0; j < n; ++j) acc[j] = R::start();
+    while (begin < end) {
+        const std::int64_t first = begin % plan.rows.n;
+        const std::int64_t left = plan.rows.n - first;
+        const std::int64_t rows = left < end - begin ? left : end - begin;
+        const char* p = x + offset(plan.outer, plan.outer_count, begin / plan.rows.n, &Axis::x);
+        enter_rows<R, T>(acc, p + first * plan.rows.x, plan.rows.x, rows, plan.columns.x, n);
+        if (plan.rest > 0 && first + rows == plan.rows.n)
+            enter_row<R, T>(acc, p + plan.rows.n * plan.rows.x, plan.columns.x, plan.rest);
+        begin += rows;
+    }
+}
+
+template <class R, class Out>
+void finish(const Plan& plan, typename R::Acc* acc, char* y, std::int64_t n) {
+    if (plan.folds) {
+        for (; n > 1; n = (n + 1) / 2)
+            for (std::int64_t j = 0; j < n / 2; ++j)
+                acc[j] = R::join(acc[j], acc[j + (n + 1) / 2]);
+    }
+    for (std::int64_t j = 0; j < n; ++j)
+        *reinterpret_cast<Out*>(y + j * plan.columns.y) = static_cast<Out>(acc[j]);
+}
+
+// A few large reductions: the rows are cut into chunks, whose results are joined in order.
+template <class R, class T, class Out>
+void reduce_split(const Plan& plan, const char* x, char* y, std::int64_t n) {
+    using Acc = typename R::Acc;
+    const std::int64_t rows = plan.outer_size * plan.rows.n;
+    const std::int64_t grain = n < kChunk ? kChunk / n : 1;
+    const std::int64_t chunks = ceil_div(rows, grain);
+    const Workspace workspace(static_cast<std::size_t>(chunks * n) * sizeof(Acc));
+    Acc* partial = workspace.as<Acc>();
+    parallel_ranges(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+        reduce_range<R, T>(plan, partial + begin / grain * n, x, n, begin, end);
+    });
+    for (std::int64_t i = 1; i < chunks; ++i)
+        for (std::int64_t j = 0; j < n; ++j) partial[j] = R::join(partial[j], partial[i * n + j]);
+    finish<R, Out>(plan, partial, y, n);
+}
+
+template <class R, class T, class Out>
+void reduce(const View& x, const View& y, unsigned) {
+    const Plan plan = make_plan(x, y);
+    const std::int64_t columns = plan.columns.n, rows = plan.outer_size * plan.rows.n;
+    const std::int64_t tile = columns < kColumns ? columns : kColumns;
+    const std::int64_t tiles = ceil_div(columns, tile), units = plan.kept_size * tiles;
+    const auto unit = [&](std::int64_t i, auto&& body) {
+        const std::int64_t k = i / tiles, first = i % tiles * tile;
+        const std::int64_t n = columns - first < tile ? columns - first : tile;
+        body(x.data + offset(plan.kept, plan.kept_count, k, &Axis::x) + first * plan.columns.x,
+             y.data + offset(plan.kept, plan.kept_count, k, &Axis::y) + first * plan.columns.y, n);
+    };
+    if (units <= 8 && rows * tile >= 2 * kChunk) {
+        for (std::int64_t i = 0; i < units; ++i)
+            unit(i, [&](const char* px, char* py, std::int64_t n) {
+                reduce_split<R, T, Out>(plan, px, py, n);
+            });
+        return;
+    }
+    const std::int64_t work = rows * tile;
+    parallel_ranges(units, work < kChunk ? kChunk / work : 1, [&](std::int64_t a, std::int64_t b) {
+        typename R::Acc acc[kColumns];
+        for (std::int64_t i = a; i < b; ++i)
+            unit(i, [&](const char* px, char* py, std::int64_t n) {
+                reduce_range<R, T>(plan, acc, px, n, 0, rows);
+                finish<R, Out>(plan, acc, py, n);
+            });
+    });
+}
+
+template <class T, bool largest>
+std::int64_t arg_line(const char* x, std::int64_t step, std::int64_t n) {
+    T best = *reinterpret_cast<const T*>(x);
+    std::int64_t place = 0;
+    for (std::int64_t i = 1; i < n && best == best; ++i) {
+        const T value = *reinterpret_cast<const T*>(x + i * step);
+        if ((largest ? value > best : value < best) || value != value) {
+            best = value;
+            place = i;
+        }
+    }
+    return place;
+}
+
+template <class T, bool largest>
+void arg_reduce(const View& x, const View& y) {
+    const std::int64_t n = dim(x, -1), step = stride(x, -1);
+    View lines = x;
+    lines.ndim = y.ndim;
+    const View* const views[] = {&lines, &y};
+    const Nest nest = make_nest(views, 2);
+    parallel_ranges(size_of(y), n < kChunk ? kChunk / n : 1, [&](std::int64_t a, std::int64_t b) {
+        for (std::int64_t i = a; i < b; ++i) {
+            char* data[kMaxOperands];
+            nest_offsets(nest, nest.ndim, i, data);
+            *reinterpret_cast<std::int64_t*>(data[1]) = arg_line<T, largest>(data[0], step, n);
+        }
+    });
+}
+
+template <class T>
+void fill_type(ReduceKernels& table, DType dtype) {
+    const auto slot = [&](Reduction r) -> ReduceFn& {
+        return table.reduce[static_cast<int>(r)][static_cast<int>(dtype)];
+    };
+    constexpr bool floating = std::is_floating_point_v<T>;
+    using Wide = std::conditional_t<floating, double, std::int64_t>;
+    using Out = std::conditional_t<floating, T, std::int64_t>;
+    slot(Reduction::sum) = reduce<Sum<Wide>, T, Out>;
+    slot(Reduction::prod) = reduce<Prod<Wide>, T, Out>;
+    slot(Reduction::max) = reduce<Max<T>, T, T>;
+    slot(Reduction::min) = reduce<Min<T>, T, T>;
+    if (floating) slot(Reduction::sum_of_squares) = reduce<SumOfSquares, T, double>;
+    table.argmax[static_cast<int>(dtype)] = arg_reduce<T, true>;
+    table.argmin[static_cast<int>(dtype)] = arg_reduce<T, false>;
+}
+
+}  // namespace
+
+void fill(ReduceKernels& table) {
+    table = {};
+    fill_type<float>(table, DType::f32);
+    fill_type<double>(table, DType::f64);
+    fill_type<std::int32_t>(table, DType::i32);
+    fill_type<std::int64_t>(table, DType::i64);
+    fill_type<Byte>(table, DType::b8);
+    const int bools = static_cast<int>(DType::b8);
+    table.reduce[static_cast<int>(Reduction::any)][bools] = reduce<Max<Byte>, Byte, Byte>;
+    table.reduce[static_cast<int>(Reduction::all)][bools] = reduce<Min<Byte>, Byte, Byte>;
+}
+
 }  // namespace babygrad::BABYGRAD_TARGET

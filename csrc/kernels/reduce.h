@@ -5,10 +5,20 @@
 
 namespace babygrad {
 
-// x is reduced into y. `axes` marks the reduced axes of x (bit i for axis i); y has x's rank, with
-// length 1 along them. Both float32 or both float64.
+enum class Reduction { sum, prod, max, min, any, all, sum_of_squares, count };
+
+// x is reduced into y, which has x's rank and stride 0 along the reduced axes, a bit mask. x is not
+// empty. y's dtype: that of x; int64 for sums of integers and bools, float64 for sum_of_squares.
+using ReduceFn = void (*)(const View& x, const View& y, unsigned axes);
+
+// The place of the first largest (or smallest) element, or of the first NaN, along the last axis of
+// x; y is int64 with one axis less.
+using ArgFn = void (*)(const View& x, const View& y);
+
 struct ReduceKernels {
-    void (*sum)(const View& x, const View& y, unsigned axes);
+    ReduceFn reduce[static_cast<int>(Reduction::count)][kDTypeCount];  // null: not covered
+    ArgFn argmax[kDTypeCount];
+    ArgFn argmin[kDTypeCount];
 };
 
 }  // namespace babygrad

@@ -1,0 +1,171 @@
+// Softmax family: the maximum, the sum of exponentials and the result, three passes over a line
+// that stays in the cache. Sums run in blocks of 64 vectors; exp is within 2 ulp.
+#include "kernels/softmax.h"
+
+#include "kernels/lines.h"
+#include "simd/math.h"
+#include "targets/targets.h"
+
+namespace babygrad::BABYGRAD_TARGET {
+namespace {
+
+template <class T>
+constexpr T kInfinity = static_cast<T>(__builtin_inf());
+
+template <class T, class Pack>
+Vec<T> line_max(const Pack& pack, const Line& x) {
+    Vec<T> m = splat(-kInfinity<T>);
+    for (std::int64_t i = 0; i < pack.n; i += Pack::stride)
+        m = max_nan(m, pack.get(x, i, -kInfinity<T>));
+    return pack.join(m, [](T a, T b) { return a > b || a != a ? a : b; });
+}
+
+// The sum of exp(x - shift).
+template <class T, class Pack>
+Vec<T> line_exp_sum(const Pack& pack, const Line& x, Vec<T> shift) {
+    BlockedSum<Vec<T>> sum;
+    for (std::int64_t i = 0; i < pack.n; i += Pack::stride)
+        sum.add(pack.mask(exp(pack.get(x, i, -kInfinity<T>) - shift), i, 0));
+    return finish_sum(pack, sum);
+}
+
+template <class T>
+void softmax(const View& x, const View& y) {
+    const View* const views[] = {&x, &y};
+    for_lines<T>(views, [](const auto& pack, const Line* line) {
+        constexpr std::int64_t step = std::decay_t<decltype(pack)>::stride;
+        const Vec<T> shift = line_max<T>(pack, line[0]);
+        BlockedSum<Vec<T>> sum;
+        for (std::int64_t i = 0; i < pack.n; i += step) {
+            const Vec<T> e = exp(pack.get(line[0], i, -kInfinity<T>) - shift);
+            pack.put(line[1], i, e);
+            sum.add(pack.mask(e, i, 0));
+        }
+        const Vec<T> total = finish_sum(pack, sum);
+        for (std::int64_t i = 0; i < pack.n; i += step)
+            pack.put(line[1], i, pack.get(line[1], i, 0) / total);
+    });
+}
+
+template <class T>
+void log_softmax(const View& x, const View& y) {
+    const View* const views[] = {&x, &y};
+    for_lines<T>(views, [](const auto& pack, const Line* line) {
+        constexpr std::int64_t step = std::decay_t<decltype(pack)>::stride;
+        const Vec<T> shift = line_max<T>(pack, line[0]);
+        const Vec<T> log_sum = log(line_exp_sum<T>(pack, line[0], shift));
+        for (std::int64_t i = 0; i < pack.n; i += step)
+            pack.put(line[1], i, pack.get(line[0], i, 0) - shift - log_sum);
+    });
+}
+
+template <class T>
+void softmax_grad(const View& gy, const View& y, const View& gx) {
+    const View* const views[] = {&gy, &y, &gx};
+    for_lines<T>(views, [](const auto& pack, const Line* line) {
+        constexpr std::int64_t step = std::decay_t<decltype(pack)>::stride;
+        BlockedSum<Vec<T>> sum;
+        for (std::int64_t i = 0; i < pack.n; i += step)
+            sum.add(pack.get(line[0], i, 0) * pack.get(line[1], i, 0));
+        const Vec<T> inner = finish_sum(pack, sum);
+        for (std::int64_t i = 0; i < pack.n; i += step)
+            pack.put(line[2], i, pack.get(line[1], i, 0) * (pack.get(line[0], i, 0) - inner));
+    });
+}
+
+template <class T>
+void log_softmax_grad(const View& gy, const View& y, const View& gx) {
+    const View* const views[] = {&gy, &y, &gx};
+    for_lines<T>(views, [](const auto& pack, const Line* line) {
+        constexpr std::int64_t step = std::decay_t<decltype(pack)>::stride;
+        BlockedSum<Vec<T>> sum;
+        for (std::int64_t i = 0; i < pack.n; i += step) sum.add(pack.get(line[0], i, 0));
+        const Vec<T> total = finish_sum(pack, sum);
+        for (std::int64_t i = 0; i < pack.n; i += step)
+            pack.put(line[2], i,
+                     pack.get(line[0], i, 0) - exp(pack.get(line[1], i, 0)) * total);
+    });
+}
+
+// log(sum(exp(x))): an infinite maximum is the result itself.
+template <class T, class Pack>
+Vec<T> line_logsumexp(const Pack& pack, const Line& x) {
+    const Vec<T> m = line_max<T>(pack, x);
+    const Vec<T> shift = select(abs(m) == kInfinity<T>, Vec<T>{}, m);
+    return log(line_exp_sum<T>(pack, x, shift)) + shift;
+}
+
+template <class T>
+void put_scalar(const Across<T>& pack, const Line& line, Vec<T> v) {
+    store_strided<T>(line.data, line.next, v, pack.lines);
+}
+template <class T>
+void put_scalar(const Along<T>&, const Line& line, Vec<T> v) {
+    *reinterpret_cast<T*>(line.data) = v[0];
+}
+
+template <class T>
+void logsumexp(const View& x, const View& lse) {
+    const View* const views[] = {&x, &lse};
+    for_lines<T>(views, [](const auto& pack, const Line* line) {
+        put_scalar(pack, line[1], line_logsumexp<T>(pack, line[0]));
+    });
+}
+
+template <class T>
+void cross_entropy(const View& x, const View& target, const View& loss, const View& lse) {
+    logsumexp<T>(x, lse);
+    for (std::int64_t i = 0; i < x.shape[0]; ++i) {
+        const auto t = *reinterpret_cast<const std::int64_t*>(target.data + i * target.strides[0]);
+        const char* picked = x.data + i * x.strides[0] + t * x.strides[1];
+        data_as<T>(loss)[i] =
+            t < 0 ? 0 : data_as<T>(lse)[i] - *reinterpret_cast<const T*>(picked);
+    }
+}
+
+template <class T>
+void cross_entropy_grad(const View& gy, const View& x, const View& lse, const View& target,
+                        const View& gx) {
+    const std::int64_t n = x.shape[1];
+    parallel_ranges(x.shape[0], n < 16384 ? 16384 / n : 1, [&](std::int64_t a, std::int64_t b) {
+        for (std::int64_t row = a; row < b; ++row) {
+            const auto t =
+                *reinterpret_cast<const std::int64_t*>(target.data + row * target.strides[0]);
+            const T g = t < 0 ? 0 : *reinterpret_cast<const T*>(gy.data + row * gy.strides[0]);
+            const Vec<T> shift =
+                splat(*reinterpret_cast<const T*>(lse.data + row * lse.strides[0]));
+            T* out = reinterpret_cast<T*>(gx.data + row * gx.strides[0]);
+            for (std::int64_t i = 0; i < n; i += kLanes<T>) {
+                const Line in{x.data + row * x.strides[0] + i * x.strides[1], 0, x.strides[1]};
+                const std::int64_t m = n - i < kLanes<T> ? n - i : kLanes<T>;
+                const Vec<T> p = exp(Across<T>{n, m}.get(in, 0, 0) - shift);
+                store_part(out + i, t < 0 ? Vec<T>{} : p * g, m);
+            }
+            if (t >= 0) {
+                const char* picked = x.data + row * x.strides[0] + t * x.strides[1];
+                const Vec<T> p = exp(splat(*reinterpret_cast<const T*>(picked)) - shift);
+                out[t] = (p[0] - 1) * g;
+            }
+        }
+    });
+}
+
+template <class T>
+void fill_type(SoftmaxKernels& table, int i) {
+    table.softmax[i] = softmax<T>;
+    table.log_softmax[i] = log_softmax<T>;
+    table.softmax_grad[i] = softmax_grad<T>;
+    table.log_softmax_grad[i] = log_softmax_grad<T>;
+    table.logsumexp[i] = logsumexp<T>;
+    table.cross_entropy[i] = cross_entropy<T>;
+    table.cross_entropy_grad[i] = cross_entropy_grad<T>;
+}
+
+}  // namespace
+
+void fill(SoftmaxKernels& table) {
+    fill_type<float>(table, 0);
+    fill_type<double>(table, 1);
+}
+
+}  // namespace babygrad::BABYGRAD_TARGET

@@ -1,0 +1,234 @@
+// Transcendental functions of a vector. float32: polynomials on a reduced argument, within 2 ulp of
+// the correctly rounded result for every input, subnormals included (measured over all 2^32 bit
+// patterns, with and without fma). float64: the C library's, lane by lane, within 1 ulp.
+//
+// Coefficients of the float32 kernels: S. Moshier, Cephes (expf.c, logf.c, tanhf.c), except where
+// noted.
+#pragma once
+
+#include "simd/vec.h"
+
+namespace babygrad::BABYGRAD_TARGET {
+namespace {
+
+// Horner's rule, highest coefficient first.
+template <class V>
+inline V polynomial(V, V value) {
+    return value;
+}
+template <class V, class T, class... Rest>
+inline V polynomial(V x, V value, T next, Rest... rest) {
+    return polynomial(x, fma(value, x, splat(next)), rest...);
+}
+
+constexpr float kInf = __builtin_inff();
+constexpr float kNan = __builtin_nanf("");
+
+// 2^n for integral n in [-126, 127].
+inline f32v exp2_integer(i32v n) { return bit_cast<f32v>((n + 127) << 23); }
+inline f64v exp2_integer(i64v n) { return bit_cast<f64v>((n + 1023) << 52); }
+
+// x = n ln 2 + r with |r| <= ln 2 / 2. n ln2_hi is exact: 355/512 has nine bits.
+struct Reduced {
+    f32v r;
+    i32v n;
+};
+inline Reduced reduce_exp(f32v x) {
+    // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
+    const f32v magic = splat(12582912.0f);
+    const f32v shifted = fma(x, splat(1.44269504088896341f), magic);
+    const f32v n = shifted - magic;
+    f32v r = fma(n, splat(-0.693359375f), x);
+    r = fma(n, splat(2.12194440e-4f), r);
+    return {r, bit_cast<i32v>(shifted) - bit_cast<i32v>(magic)};
+}
+
+// exp(r) - 1 on the reduced range.
+inline f32v expm1_reduced(f32v r) {
+    const f32v p = polynomial(r, splat(1.9875691500e-4f), 1.3981999507e-3f, 8.3334519073e-3f,
+                              4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f);
+    return fma(r * r, p, r);
+}
+
+inline f32v exp(f32v x) {
+    // Beyond these the result is 0 or infinite; the comparisons let NaN through.
+    const f32v clamped = select(x > 89.0f, splat(89.0f), select(x < -104.0f, splat(-104.0f), x));
+    const Reduced a = reduce_exp(clamped);
+    const f32v y = expm1_reduced(a.r) + 1.0f;
+    // Two steps, so that 2^n need not be a normal number; only the second one can round.
+    const i32v half = a.n >> 1;
+    return y * exp2_integer(half) * exp2_integer(a.n - half);
+}
+
+inline f32v expm1(f32v x) {
+    const f32v clamped = select(x > 89.0f, splat(89.0f), select(x < -18.0f, splat(-18.0f), x));
+    const Reduced a = reduce_exp(clamped);
+    const f32v half_scale = exp2_integer(a.n - 1);  // 2^128 would not be finite
+    const f32v y = fma(half_scale, expm1_reduced(a.r), half_scale - 0.5f) * 2.0f;
+    return select(x == 0.0f, x, y);
+}
+
+// x = 2^e (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), for finite x > 0.
+struct Split {
+    f32v f, e;
+};
+inline Split split_log(f32v x) {
+    const auto tiny = x < 1.17549435e-38f;
+    x = select(tiny, x * 8388608.0f, x);
+    const i32v shifted = bit_cast<i32v>(x) - 0x3f3504f3;
+    const i32v e = (shifted >> 23) - (tiny & 23);
+    const f32v m = bit_cast<f32v>((shifted & 0x7fffff) + 0x3f3504f3);
+    return {m - 1.0f, __builtin_convertvector(e, f32v)};
+}
+
+// log(1 + f) - f.
+inline f32v log_tail(f32v f) {
+    const f32v p =
+        polynomial(f, splat(7.0376836292e-2f), -1.1514610310e-1f, 1.1676998740e-1f,
+                   -1.2420140846e-1f, 1.4249322787e-1f, -1.6668057665e-1f, 2.0000714765e-1f,
+                   -2.4999993993e-1f, 3.3333331174e-1f);
+    const f32v square = f * f;
+    return fma(square * f, p, square * -0.5f);
+}
+
+// The value of log, log1p or log2 outside (0, inf), where `x` is the argument of the logarithm.
+inline f32v log_edges(f32v x, f32v y) {
+    y = select(x == kInf, x, y);
+    y = select(x == 0.0f, splat(-kInf), y);
+    return select(x >= 0.0f, y, splat(kNan));
+}
+
+// log(x) + correction, the latter far below log(x)'s last bit or small beside e ln 2.
+inline f32v log_corrected(f32v x, f32v correction) {
+    const Split s = split_log(x);
+    const f32v tail = fma(s.e, splat(-2.12194440e-4f), log_tail(s.f) + correction);
+    return fma(s.e, splat(0.693359375f), s.f + tail);
+}
+
+inline f32v log(f32v x) { return log_edges(x, log_corrected(x, f32v{})); }
+
+inline f32v log1p(f32v x) {
+    const f32v u = x + 1.0f;
+    // What the sum rounded away, from the larger of the two terms' side.
+    const f32v lost = select(x > 1.0f, 1.0f - (u - x), x - (u - 1.0f));
+    const f32v y = log_edges(u, log_corrected(u, lost / u));
+    return select(abs(x) < 1e-7f, x, y);
+}
+
+inline f32v log2(f32v x) {
+    const Split s = split_log(x);
+    const f32v tail = log_tail(s.f);
+    // log2(e) = 1.4375 + 0.005195...; f keeps twelve bits beside the first, so their product is exact.
+    const f32v f_hi = bit_cast<f32v>(bit_cast<i32v>(s.f) & static_cast<std::int32_t>(0xfffff000));
+    const f32v f_lo = (s.f - f_hi) + tail;
+    const f32v low = (f_hi + f_lo) * 5.19504088896e-3f + f_lo * 1.4375f;
+    return log_edges(x, (s.e + f_hi * 1.4375f) + low);
+}
+
+inline f32v copy_sign(f32v magnitude, f32v sign) {
+    const i32v bit = bit_cast<i32v>(sign) & static_cast<std::int32_t>(0x80000000);
+    return bit_cast<f32v>(bit_cast<i32v>(magnitude) | bit);
+}
+
+inline f32v tanh(f32v x) {
+    const f32v t = abs(x), z = x * x;
+    const f32v p = polynomial(z, splat(-5.70498872745e-3f), 2.06390887954e-2f, -5.37397155531e-2f,
+                              1.33314422036e-1f, -3.33332819422e-1f);
+    const f32v large = 1.0f - 2.0f / (exp(t + t) + 1.0f);
+    return select(t < 0.625f, fma(z * x, p, x), copy_sign(large, x));
+}
+
+inline f32v sigmoid(f32v x) {
+    const f32v e = exp(-abs(x));
+    return select(x < 0.0f, e, splat(1.0f)) / (e + 1.0f);
+}
+
+inline f32v softplus(f32v x) {
+    return select(x > 0.0f, x, select(x != x, x, f32v{})) + log1p(exp(-abs(x)));
+}
+
+// N. Juffa's two polynomials: one in x^2, one for the logarithm of erfc.
+inline f32v erf(f32v x) {
+    const f32v t = abs(x), s = x * x;
+    const f32v high = fma(splat(-1.72853470e-5f), t, splat(3.83197126e-4f));
+    const f32v low = fma(splat(-3.88396438e-3f), t, splat(2.42546219e-2f));
+    f32v r = polynomial(t, fma(high, s, low), -1.06777877e-1f, -6.34846687e-1f, -1.28717512e-1f);
+    r = copy_sign(1.0f - exp(fma(r, t, -t)), x);
+    const f32v near = polynomial(s, splat(-5.96761703e-4f), 4.99119423e-3f, -2.67681349e-2f,
+                                 1.12819925e-1f, -3.76125336e-1f, 1.28379166e-1f);
+    const f32v saturated = copy_sign(splat(1.0f), x);
+    r = select(t > 3.92f, saturated, r);
+    return select(t > 0.927734375f, r, fma(near, x, x));
+}
+
+// Applies a function of f64v to the two halves of a float32 vector: for functions whose rounding
+// errors in float32 would be amplified. One rounding remains.
+using f32half = float __attribute__((vector_size(BABYGRAD_VECTOR_BYTES / 2)));
+struct Halves {
+    f64v lo, hi;
+};
+inline Halves widen(f32v x) {
+    f32half half[2];
+    std::memcpy(half, &x, sizeof x);
+    return {__builtin_convertvector(half[0], f64v), __builtin_convertvector(half[1], f64v)};
+}
+inline f32v narrow(Halves x) {
+    const f32half half[2] = {__builtin_convertvector(x.lo, f32half),
+                             __builtin_convertvector(x.hi, f32half)};
+    f32v y;
+    std::memcpy(&y, half, sizeof y);
+    return y;
+}
+
+// exp for x in [-700, 700] with a relative error of 3e-9: a twentieth of float32's rounding.
+// Interpolated at the Chebyshev nodes of [-0.35, 0.35].
+inline f64v exp_for_float(f64v x) {
+    const f64v magic = splat(6755399441055744.0);
+    const f64v shifted = fma(x, splat(1.4426950408889634), magic);
+    const f64v r = fma(shifted - magic, splat(-0.6931471805599453), x);
+    const f64v y = polynomial(r, splat(0.0013942159833661436), 0.008375968226311425,
+                              0.041666340142225575, 0.16666405302634305, 0.5000000050018797,
+                              1.00000004003887, 1.0);
+    return y * exp2_integer(bit_cast<i64v>(shifted) - bit_cast<i64v>(magic));
+}
+
+// The normal distribution's cumulative and density functions for x in [-15, 15], relative error 1e-8
+// in both tails: erfc(z) = exp(-z^2) t P(t), t = 1 / (1 + 0.35 z), P interpolated at Chebyshev nodes.
+struct Normal {
+    f64v cdf, pdf;
+};
+inline Normal normal_for_float(f64v x) {
+    const f64v z = abs(x) * 0.7071067811865476;
+    const f64v e = exp_for_float(x * x * -0.5);
+    const f64v t = 1.0 / fma(z, splat(0.35), splat(1.0));
+    const f64v p = polynomial(
+        t, splat(0.03763520781824398), -0.15506759890402086, 0.1731541686038222,
+        -0.01775656911186886, 0.07977279140108154, 0.14932857145016692, 0.1502766619164038,
+        0.18804484636674104, 0.197127984709561, 0.19748394076085787);
+    const f64v tail = e * t * p * 0.5;
+    return {select(x > 0.0, 1.0 - tail, tail), e * 0.3989422804014327};
+}
+
+// float64 by the C library.
+template <class Fn>
+inline f64v each_lane(f64v v, const Fn& fn) {
+    for (int i = 0; i < kLanes<double>; ++i) v[i] = fn(v[i]);
+    return v;
+}
+inline f64v exp(f64v x) { return each_lane(x, [](double v) { return std::exp(v); }); }
+inline f64v expm1(f64v x) { return each_lane(x, [](double v) { return std::expm1(v); }); }
+inline f64v log(f64v x) { return each_lane(x, [](double v) { return std::log(v); }); }
+inline f64v log1p(f64v x) { return each_lane(x, [](double v) { return std::log1p(v); }); }
+inline f64v log2(f64v x) { return each_lane(x, [](double v) { return std::log2(v); }); }
+inline f64v tanh(f64v x) { return each_lane(x, [](double v) { return std::tanh(v); }); }
+inline f64v erf(f64v x) { return each_lane(x, [](double v) { return std::erf(v); }); }
+inline f64v sigmoid(f64v x) {
+    const f64v e = exp(-abs(x));
+    return select(x < 0.0, e, splat(1.0)) / (e + 1.0);
+}
+inline f64v softplus(f64v x) {
+    return select(x > 0.0, x, select(x != x, x, f64v{})) + log1p(exp(-abs(x)));
+}
+
+}  // namespace
+}  // namespace babygrad::BABYGRAD_TARGET
