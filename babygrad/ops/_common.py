@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from babygrad.autograd import Function, NDArray
-from babygrad.dtypes import FLOAT32, DType, as_dtype, promote, promote_scalar
+from babygrad.dtypes import FLOAT32, FLOAT64, DType, as_dtype, promote, promote_scalar
 from babygrad.tensor import Tensor
 
 Scalar = bool | int | float
@@ -46,11 +46,14 @@ def operands(op: str, a: Any, b: Any) -> tuple[Tensor, Any]:
     if not isinstance(a, Tensor):
         a = lifted(op, a, b)
     if not isinstance(b, Tensor):
-        b = weak(b)
+        if b.__class__ is not float and b.__class__ is not int:
+            b = weak(b)
         kind: Any = b.__class__
         if kind in (int, float, bool):
-            wanted = promote_scalar(a._data.dtype, kind)
-            return (a if wanted is a._data.dtype else a.astype(wanted)), b
+            dtype = a._data.dtype
+            if dtype is FLOAT32 or dtype is FLOAT64:
+                return a, b
+            return a.astype(promote_scalar(dtype, kind)), b
         b = lifted(op, b, a)
     left, right = a._data, b._data
     if left.dtype is not right.dtype:

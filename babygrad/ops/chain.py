@@ -39,9 +39,14 @@ class ChainDivide(Function):
         return self.xp.chain_divide(g, divisor)
 
     def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, Tensor | None]:
-        _, divisor = node._inputs
-        gg = chain_divide(out_grad, divisor)
-        return gg, -chain_multiply(gg, node) if divisor.requires_grad else None
+        g, divisor = node._inputs
+        gg = gd = None
+        if g.requires_grad:
+            gg = chain_divide(out_grad, divisor)
+        if divisor.requires_grad:
+            # Where the quotient is 0 because g is, it stays 0 whatever the divisor.
+            gd = -chain_divide(chain_multiply(out_grad, node), divisor)
+        return gg, gd
 
 
 def chain_divide(g: Tensor, divisor: Tensor) -> Tensor:

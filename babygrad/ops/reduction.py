@@ -21,7 +21,8 @@ from babygrad.ops._common import (
     normalize_axes,
     normalize_axis,
 )
-from babygrad.ops.comparison import equal
+from babygrad.ops.chain import chain_multiply
+from babygrad.ops.comparison import equal, isinf
 from babygrad.ops.elementwise import abs as magnitude
 from babygrad.ops.elementwise import exp, square, where
 from babygrad.ops.shape import expand_to_reduced, flip, permute, reshape, unsqueeze, with_ones
@@ -206,11 +207,19 @@ class LogSumExp(Function):
         return self.xp.logsumexp(a, self.axes, self.keepdims)
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        (a,) = node._inputs
-        total = expand_to_reduced(node, a.shape, self.axes)
-        # A row of nothing but -inf has the softmax exp(-inf) = 0, not exp(-inf + inf).
-        total = where(equal(total, -math.inf), 0, total)
-        return expand_to_reduced(out_grad, a.shape, self.axes) * exp(a - total)
+        xp, a = self.xp, node._inputs[0]
+        if xp.any(xp.isinf(node._data)):
+            # Softmax has inf - inf there; a row of nothing but -inf has the weights 0, and one with
+            # an inf has the weight 1 at it.
+            total = expand_to_reduced(node, a.shape, self.axes)
+            rest = exp(a - where(isinf(total), 0, total))
+            weights = where(equal(total, math.inf), equal(a, math.inf), rest)
+        elif is_grad_enabled():
+            e = exp(a - like(xp.max(a._data, self.axes, True), a))
+            weights = e / Summation(self.axes, True)(e)
+        else:
+            weights = like(xp.softmax(a._data, self.axes), a)
+        return chain_multiply(expand_to_reduced(out_grad, a.shape, self.axes), weights)
 
 
 def logsumexp(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
