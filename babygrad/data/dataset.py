@@ -72,9 +72,10 @@ class ArrayDataset(Dataset):
     Examples
     --------
     >>> import babygrad, numpy
-    >>> dataset = babygrad.data.ArrayDataset(numpy.eye(3), [7, 8, 9])
-    >>> dataset[1]
-    (array([0., 1., 0.]), 8)
+    >>> dataset = babygrad.data.ArrayDataset(numpy.eye(3), numpy.array([7, 8, 9]))
+    >>> x, y = dataset[1]
+    >>> x.tolist(), int(y)
+    ([0.0, 1.0, 0.0], 8)
     """
 
     def __init__(self, *arrays: Any, transforms: Sequence[Transform] | None = None) -> None:

@@ -44,6 +44,16 @@ class RMSprop(Optimizer):
     References
     ----------
     T. Tieleman, G. Hinton, "Lecture 6.5, rmsprop", Neural networks for machine learning, 2012.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> w = babygrad.Tensor([1.0], requires_grad=True)
+    >>> optimizer = babygrad.optim.RMSprop([w], lr=0.25, alpha=0.75)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.tolist()
+    [0.5]
     """
 
     states = ("v", "velocity")
@@ -111,6 +121,16 @@ class Adagrad(Optimizer):
     ----------
     J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning and
     stochastic optimization", 2011.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> w = babygrad.Tensor([1.0], requires_grad=True)
+    >>> optimizer = babygrad.optim.Adagrad([w], lr=0.25)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.tolist()
+    [0.75]
     """
 
     states = ("v",)

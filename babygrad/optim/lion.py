@@ -41,6 +41,16 @@ class Lion(Optimizer):
     References
     ----------
     X. Chen et al., "Symbolic discovery of optimization algorithms", 2023, algorithm 2.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> w = babygrad.Tensor([1.0], requires_grad=True)
+    >>> optimizer = babygrad.optim.Lion([w], lr=0.25)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.tolist()
+    [0.75]
     """
 
     states = ("m",)

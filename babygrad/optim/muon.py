@@ -65,6 +65,16 @@ class Muon(Adam):
     ----------
     K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024,
     https://kellerjordan.github.io/posts/muon/. Computed in the parameter's dtype, not in bfloat16.
+
+    Examples
+    --------
+    >>> from babygrad import nn, optim
+    >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+    >>> hidden = model[0].weight
+    >>> others = [p for p in model.parameters() if p is not hidden]
+    >>> groups = [{"params": [hidden]}, {"params": others, "adamw": True, "lr": 1e-3}]
+    >>> optim.Muon(groups, lr=0.02).param_groups[1]["lr"]
+    0.001
     """
 
     decoupled = True

@@ -95,6 +95,16 @@ class CosineLR(Scheduler):
     References
     ----------
     I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, eq. 5.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> w = babygrad.Tensor([1.0], requires_grad=True)
+    >>> optimizer = babygrad.optim.SGD([w], lr=1.0)
+    >>> schedule = babygrad.optim.CosineLR(optimizer, total_steps=2)
+    >>> schedule.step()
+    >>> round(optimizer.lr, 6)
+    0.5
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, min_lr: float = 0.0) -> None:
@@ -120,6 +130,16 @@ class LinearWarmup(Scheduler):
     References
     ----------
     P. Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", 2017, sec. 2.2.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> w = babygrad.Tensor([1.0], requires_grad=True)
+    >>> optimizer = babygrad.optim.SGD([w], lr=1.0)
+    >>> after = babygrad.optim.CosineLR(optimizer, total_steps=1000)
+    >>> schedule = babygrad.optim.LinearWarmup(optimizer, 4, after)
+    >>> optimizer.lr
+    0.25
     """
 
     def __init__(
@@ -161,6 +181,15 @@ class OneCycleLR(Scheduler):
     ----------
     L. Smith, N. Topin, "Super-convergence: very fast training of neural networks using large
     learning rates", 2018, with cosines as in PyTorch.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> w = babygrad.Tensor([1.0], requires_grad=True)
+    >>> optimizer = babygrad.optim.SGD([w], lr=1.0)
+    >>> schedule = babygrad.optim.OneCycleLR(optimizer, max_lr=0.5, total_steps=100)
+    >>> round(optimizer.lr, 6)
+    0.02
     """
 
     def __init__(
@@ -204,6 +233,17 @@ class ReduceLROnPlateau:
         By which part of the best value so far a new one must be better.
     min_lr : float
         Lower bound of the learning rates.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> w = babygrad.Tensor([1.0], requires_grad=True)
+    >>> optimizer = babygrad.optim.SGD([w], lr=1.0)
+    >>> schedule = babygrad.optim.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+    >>> for validation_loss in (3.0, 2.0, 2.0, 2.0):
+    ...     schedule.step(validation_loss)
+    >>> optimizer.lr
+    0.5
     """
 
     def __init__(
