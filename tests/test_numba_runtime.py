@@ -190,9 +190,12 @@ def test_without_a_home_the_temporary_folder_is_used(tmp_path):
     assert Path(folder).is_relative_to(tmp_path)
 
 
-def test_without_any_folder_kernels_are_compiled_anew():
-    program = "from babygrad.backends.numba import cache\ncache._usable = lambda path: False\n"
-    assert in_a_process(program + SILU) == "None"
+def test_without_any_folder_kernels_are_compiled_anew(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    program = "import tempfile\ndef none(): raise OSError\ntempfile.gettempdir = none\n"
+    environment = {"BABYGRAD_CACHE_DIR": str(blocked), "XDG_CACHE_HOME": str(blocked)}
+    assert in_a_process(program + SILU, **environment) == "None"
 
 
 def test_a_folder_of_another_user_is_not_trusted(tmp_path, monkeypatch):
