@@ -182,7 +182,7 @@ class Trainer:
             x = Tensor(x)
         if not isinstance(y, Tensor):
             y = from_numpy(as_array(y))
-        for parameter in self.model.parameters():
+        for _, parameter in self.model.named_parameters():
             return x.to(parameter.device), y.to(parameter.device)
         return x, y
 

@@ -328,8 +328,11 @@ def test_a_state_of_other_groups_shapes_or_names_is_refused_whole():
         other.load_state_dict(state)
     assert other.t == 0
     assert other.m == {}
-    with pytest.raises(ValueError, match="a state 'm', which this optimizer does not keep"):
+    with pytest.raises(ValueError, match="only one of the two has beta1, beta2, eps, momentum"):
         SGD([p]).load_state_dict(state)
+    state["state"][0]["w"] = state["state"][0]["m"]
+    with pytest.raises(ValueError, match="a state 'w', which this optimizer does not keep"):
+        Adam([p]).load_state_dict(state)
 
 
 # ----- The base class -----
@@ -482,6 +485,13 @@ def test_refusals(case):
     make_optimizer, error, message = REFUSALS[case]
     with pytest.raises(error, match=message):
         make_optimizer()
+
+
+def test_hyperparameters_of_other_number_types_become_floats():
+    optimizer = SGD([leaf()], lr=np.float32(0.5), momentum=0)
+    assert type(optimizer.lr) is type(optimizer.momentum) is float
+    optimizer.lr = 1
+    assert type(optimizer.lr) is float
 
 
 def test_an_attribute_out_of_range_is_refused():

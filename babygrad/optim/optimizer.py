@@ -47,7 +47,7 @@ class Hyperparameter:
             raise AttributeError(f"{owner.__name__} has no {self.name}") from None
 
     def __set__(self, optimizer: Optimizer, value: Any) -> None:
-        _check_setting(type(optimizer).__name__, self.name, value)
+        value = _setting(type(optimizer).__name__, self.name, value)
         for group in optimizer.param_groups:
             group[self.name] = value
 
@@ -108,10 +108,8 @@ class Optimizer:
         for position, p in enumerate(params):
             _check_parameter(name, position, p, seen)
             seen.add(p)
-        settings = {**self.defaults, **group}
-        for setting, value in settings.items():
-            _check_setting(name, setting, value)
-        self.param_groups.append({**settings, "params": params})
+        settings = {**self.defaults, **group, "params": params}
+        self.param_groups.append({key: _setting(name, key, v) for key, v in settings.items()})
 
     @property
     def params(self) -> list[Tensor]:
@@ -180,6 +178,13 @@ class Optimizer:
                 f"{[len(g) for g in found]} parameters, the optimizer's have "
                 f"{[len(g) for g in expected]}"
             )
+        for group, saved in zip(self.param_groups, state["param_groups"], strict=True):
+            if group.keys() != saved.keys():
+                differing = ", ".join(sorted(group.keys() ^ saved.keys()))
+                raise ValueError(
+                    f"{type(self).__name__}.load_state_dict: the state is of another optimizer: "
+                    f"only one of the two has {differing}"
+                )
         restored: dict[str, dict[Tensor, Any]] = {name: {} for name in self.states}
         for i, p in enumerate(self.params):
             for name, value in state["state"].get(i, {}).items():
@@ -256,14 +261,14 @@ def _check_parameter(name: str, position: int, p: Any, seen: set[Tensor]) -> Non
         raise ValueError(f"{name}: parameter {position}, of shape {p.shape}, is given twice")
 
 
-def _check_setting(name: str, setting: str, value: Any) -> None:
-    if setting not in RANGES:
-        return
-    low, high = RANGES[setting]
+def _setting(name: str, key: str, value: Any) -> Any:
+    """The value of a hyperparameter: a float, within its range, if it is a number."""
+    if key not in RANGES:
+        return value
+    low, high = RANGES[key]
     if isinstance(value, str) or not low <= value < high:
-        raise ValueError(
-            f"{name}: {setting} (={value!r}) must be at least {low:g} and below {high:g}"
-        )
+        raise ValueError(f"{name}: {key} (={value!r}) must be at least {low:g} and below {high:g}")
+    return float(value)
 
 
 def _ready(params: list[Tensor]) -> dict[Backend, list[Tensor]]:
