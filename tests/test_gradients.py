@@ -16,6 +16,7 @@ from samples import Array, Sample, discover
 
 import babygrad
 from babygrad import Function, Tensor, ops
+from babygrad.ops.methods import METHODS
 
 SAMPLES = discover()
 STEP = 1e-6
@@ -112,7 +113,7 @@ def test_second_derivative(sample: Sample, device: str) -> None:
     )
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=repr)
+@pytest.mark.parametrize("sample", [s for s in SAMPLES if len(s.inputs) > 1], ids=repr)
 def test_gradient_of_each_input_alone(sample: Sample, device: str) -> None:
     """An operation that computes only what is asked for gives the same for one input as for all."""
     _, together = gradients(sample, sample.inputs, create_graph=False)
@@ -134,16 +135,14 @@ def functions_of_ops() -> set[type[Function]]:
     return {
         cls
         for cls in subclasses(Function)
-        if cls.__module__.startswith("babygrad.ops")
-        and cls.differentiable
-        and not cls.__name__.startswith("_")  # a base of others
+        if cls.__module__.startswith("babygrad.ops") and cls.differentiable
     }
 
 
 def test_every_public_operation_has_a_sample() -> None:
     sampled = {sample.op for sample in SAMPLES}
     public = {name for name in ops.__all__ if callable(getattr(ops, name))}
-    assert sampled - public == set(), "samples of operations that do not exist"
+    assert sampled - public - set(METHODS) == set(), "samples of operations that do not exist"
     missing = sorted(public - sampled - WITHOUT_GRADIENT)
     assert missing == [], f"add samples for {missing} to tests/samples"
 
@@ -166,5 +165,9 @@ def test_every_function_is_differentiated_by_a_sample(monkeypatch: pytest.Monkey
             inputs, total = slope(sample, sample.inputs, create_graph=True)
             if total.requires_grad:
                 babygrad.grad(total, inputs, allow_unused=True)
-    missing = sorted(cls.__qualname__ for cls in functions_of_ops() - differentiated)
+    missing = sorted(
+        cls.__qualname__
+        for cls in functions_of_ops() - differentiated
+        if not cls.__name__.startswith("_")  # a base of others
+    )
     assert missing == [], f"no sample in tests/samples differentiates {missing}"

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from babygrad.autograd import Function, NDArray
-from babygrad.dtypes import FLOAT32, FLOAT64, DType, as_dtype, promote, promote_scalar
+from babygrad.dtypes import FLOAT32, FLOAT64, promote, promote_scalar
 from babygrad.tensor import Tensor
 
 Scalar = bool | int | float
@@ -194,25 +194,3 @@ def either_axis(op: str, axes: Any, axis: Any) -> Any:
     if axes is not None:
         raise TypeError(f"{op}: give axes (={axes}) or axis (={axis}), not both")
     return axis
-
-
-__all__ = [
-    "Axes",
-    "DType",
-    "Discrete",
-    "Scalar",
-    "as_dtype",
-    "broadcast_shape",
-    "either_axis",
-    "floating",
-    "lifted",
-    "like",
-    "normalize_axes",
-    "normalize_axis",
-    "operands",
-    "pair",
-    "promoted",
-    "sizes_of",
-    "weak",
-    "whole",
-]

@@ -78,32 +78,11 @@ def _transpose(a: Tensor, *axes: Any) -> Tensor:
     return shape.transpose(a, listed or None)
 
 
+def _named(module: Any, names: str) -> dict[str, Any]:
+    return {name: getattr(module, name) for name in names.split()}
+
+
 METHODS: dict[str, Any] = {
-    # ----- arithmetic -----
-    "__add__": arithmetic.add,
-    "__radd__": _reflected(arithmetic.add),
-    "__iadd__": inplace("+=", arithmetic.add),
-    "__sub__": arithmetic.subtract,
-    "__rsub__": _reflected(arithmetic.subtract),
-    "__isub__": inplace("-=", arithmetic.subtract),
-    "__mul__": arithmetic.multiply,
-    "__rmul__": _reflected(arithmetic.multiply),
-    "__imul__": inplace("*=", arithmetic.multiply),
-    "__truediv__": arithmetic.divide,
-    "__rtruediv__": _reflected(arithmetic.divide),
-    "__itruediv__": inplace("/=", arithmetic.divide),
-    "__floordiv__": arithmetic.floor_divide,
-    "__rfloordiv__": _reflected(arithmetic.floor_divide),
-    "__ifloordiv__": inplace("//=", arithmetic.floor_divide),
-    "__mod__": arithmetic.remainder,
-    "__rmod__": _reflected(arithmetic.remainder),
-    "__imod__": inplace("%=", arithmetic.remainder),
-    "__pow__": arithmetic.power,
-    "__rpow__": _reflected(arithmetic.power),
-    "__ipow__": inplace("**=", arithmetic.power),
-    "__neg__": arithmetic.negate,
-    "__abs__": elementwise.abs,
-    "pow": arithmetic.power,
     # ----- comparison and logic -----
     "__eq__": _equality(comparison.equal),
     "__ne__": _equality(comparison.not_equal),
@@ -111,71 +90,60 @@ METHODS: dict[str, Any] = {
     "__le__": comparison.less_equal,
     "__gt__": comparison.greater,
     "__ge__": comparison.greater_equal,
-    "__and__": _logical("&", comparison.logical_and),
-    "__rand__": _logical("&", comparison.logical_and),
-    "__or__": _logical("|", comparison.logical_or),
-    "__ror__": _logical("|", comparison.logical_or),
-    "__xor__": _logical("^", comparison.logical_xor),
-    "__rxor__": _logical("^", comparison.logical_xor),
     "__invert__": _logical("~", comparison.logical_not),
-    "isnan": comparison.isnan,
-    "isinf": comparison.isinf,
-    "isfinite": comparison.isfinite,
-    # ----- elementwise -----
-    **{name: getattr(elementwise, name) for name in elementwise.__all__ if name != "where"},
+    **_named(comparison, "isnan isinf isfinite"),
+    # ----- arithmetic, elementwise -----
+    "__neg__": arithmetic.negate,
+    "__abs__": elementwise.abs,
+    "pow": arithmetic.power,
+    **_named(elementwise, " ".join(name for name in elementwise.__all__ if name != "where")),
     # ----- activations -----
-    "elu": activation.elu,
-    "gelu": activation.gelu,
-    "hardtanh": activation.hardtanh,
-    "leaky_relu": activation.leaky_relu,
+    **_named(activation, "elu gelu hardtanh leaky_relu relu sigmoid silu softplus tanh"),
     "log_softmax": logsoftmax,
     "logsoftmax": logsoftmax,
-    "relu": activation.relu,
-    "sigmoid": activation.sigmoid,
-    "silu": activation.silu,
     "softmax": softmax,
-    "softplus": activation.softplus,
-    "tanh": activation.tanh,
     # ----- indexing -----
     "__getitem__": indexing.getitem,
     "__setitem__": indexing.setitem,
-    "take": indexing.take,
-    "gather": indexing.gather,
-    "scatter_add": indexing.scatter_add,
+    **_named(indexing, "take gather scatter_add"),
     # ----- matrices -----
     "__matmul__": linalg.matmul,
     "__rmatmul__": _reflected(linalg.matmul),
-    "matmul": linalg.matmul,
-    "dot": linalg.dot,
-    "outer": linalg.outer,
+    **_named(linalg, "matmul dot outer"),
     # ----- reductions -----
     "sum": reduction.summation,
-    **{name: getattr(reduction, name) for name in reduction.__all__ if name != "summation"},
-    # ----- shape -----
+    **_named(reduction, " ".join(name for name in reduction.__all__ if name != "summation")),
+    # ----- shape, joining and cutting -----
     "to": move.to,
-    "astype": shape.astype,
     "broadcast_to": _sizes(shape.broadcast_to),
     "expand": _sizes(shape.expand),
-    "flatten": shape.flatten,
-    "flip": shape.flip,
-    "movedim": shape.movedim,
     "permute": _axes(shape.permute),
     "reshape": _sizes(shape.reshape),
-    "roll": shape.roll,
-    "squeeze": shape.squeeze,
-    "swapaxes": shape.swapaxes,
-    "transpose": _transpose,
-    "unsqueeze": shape.unsqueeze,
-    # ----- joining and cutting -----
-    "chunk": joining.chunk,
-    "diagonal": joining.diagonal,
-    "pad": joining.pad,
-    "repeat": joining.repeat,
-    "split": joining.split,
     "tile": _sizes(joining.tile),
-    "tril": joining.tril,
-    "triu": joining.triu,
+    "transpose": _transpose,
+    **_named(shape, "astype flatten flip movedim roll squeeze swapaxes unsqueeze"),
+    **_named(joining, "chunk diagonal pad repeat split tril triu"),
 }
+
+for _name, _symbol, _function in (
+    ("add", "+", arithmetic.add),
+    ("sub", "-", arithmetic.subtract),
+    ("mul", "*", arithmetic.multiply),
+    ("truediv", "/", arithmetic.divide),
+    ("floordiv", "//", arithmetic.floor_divide),
+    ("mod", "%", arithmetic.remainder),
+    ("pow", "**", arithmetic.power),
+):
+    METHODS[f"__{_name}__"] = _function
+    METHODS[f"__r{_name}__"] = _reflected(_function)
+    METHODS[f"__i{_name}__"] = inplace(f"{_symbol}=", _function)
+
+for _name, _symbol, _connective in (
+    ("and", "&", comparison.logical_and),
+    ("or", "|", comparison.logical_or),
+    ("xor", "^", comparison.logical_xor),
+):
+    METHODS[f"__{_name}__"] = METHODS[f"__r{_name}__"] = _logical(_symbol, _connective)
 
 for _name, _method in METHODS.items():
     setattr(Tensor, _name, _method)
