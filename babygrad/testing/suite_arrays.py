@@ -23,7 +23,7 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
 def reduced_length(shape: tuple[int, ...], axis: Any) -> int:
-    return math.prod(shape) // max(1, np.sum(np.empty(shape), axis).size)
+    return math.prod(shape) // max(1, int(np.size(np.sum(np.empty(shape), axis))))
 
 
 class CreationSuite:
