@@ -103,14 +103,14 @@ def load_file(filename: PathLike) -> dict[str, NDArray]:
     ValueError
         When the file is damaged or no safetensors file; a pickle file is refused with the reason.
     """
-    import safetensors
+    from safetensors import SafetensorError, deserialize
 
     content = Path(filename).read_bytes()
     _refuse_pickle(filename, content)
     try:
-        found = safetensors.deserialize(content)
+        found = deserialize(content)  # type: ignore[no-untyped-call]
         header = _header(content)
-    except (safetensors.SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError) as error:
         raise ValueError(f"load: {filename} is no intact safetensors file: {error}") from None
     arrays = {name: _array(filename, name, entry) for name, entry in found}
     # The package returns them in the order of the hash of their names.
@@ -188,7 +188,7 @@ def _array(filename: PathLike, name: str, entry: Mapping[str, Any]) -> NDArray:
         raise ValueError(
             f"load: {name} in {filename} has the dtype {entry['dtype']}, not supported"
         )
-    array = np.frombuffer(entry["data"], np.dtype(dtype).newbyteorder("<")).astype(
+    array: NDArray = np.frombuffer(entry["data"], np.dtype(dtype).newbyteorder("<")).astype(
         dtype, copy=False
     )
     if entry["dtype"] == "BF16":

@@ -76,7 +76,8 @@ class Residual(Module):
         self.fn = fn
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fn(x) + x
+        y: Tensor = self.fn(x) + x
+        return y
 
 
 class Identity(Module):

@@ -127,7 +127,7 @@ class Conv2d(_ConvNd):
     ----------
     in_channels, out_channels : int
     kernel_size, stride, dilation : int or pair
-    padding : int, pair, pair of (before, after) pairs, "same" or "valid"
+    padding : int, pair, "same" or "valid"
     groups : int
     bias : bool
 

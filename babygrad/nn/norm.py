@@ -9,11 +9,15 @@ from babygrad.nn.module import Module, Parameter
 from babygrad.tensor import Tensor
 
 
-def _affine(shape: Any, bias: bool, device: str | None, dtype: Any) -> list[Parameter | None]:
-    """A weight of ones and a bias of zeros, or None in its place."""
+def _affine(
+    shape: Any, weight: bool, bias: bool, device: str | None, dtype: Any
+) -> tuple[Parameter | None, Parameter | None]:
+    """A weight of ones and a bias of zeros, or None in the place of either."""
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    weight = Parameter(Tensor.ones(*sizes, device=device, dtype=dtype))
-    return [weight, Parameter(Tensor.zeros(*sizes, device=device, dtype=dtype)) if bias else None]
+    return (
+        Parameter(Tensor.ones(*sizes, device=device, dtype=dtype)) if weight else None,
+        Parameter(Tensor.zeros(*sizes, device=device, dtype=dtype)) if bias else None,
+    )
 
 
 class BatchNorm(Module):
@@ -65,8 +69,7 @@ class BatchNorm(Module):
         self.eps = eps
         self.momentum = momentum
         self.unbiased = unbiased
-        affined = _affine(dim, True, device, dtype) if affine else [None, None]
-        self.weight, self.bias = affined
+        self.weight, self.bias = _affine(dim, affine, affine, device, dtype)
         settings: Any = {"device": device, "dtype": dtype, "requires_grad": False}
         self.running_mean = Tensor.zeros(dim, **settings)
         self.running_var = Tensor.ones(dim, **settings)
@@ -125,7 +128,7 @@ class LayerNorm(Module):
         super().__init__()
         self.normalized_shape = normalized_shape
         self.eps = eps
-        self.weight, self.bias = _affine(normalized_shape, bias, device, dtype)
+        self.weight, self.bias = _affine(normalized_shape, True, bias, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -154,7 +157,7 @@ class RMSNorm(Module):
         super().__init__()
         self.normalized_shape = normalized_shape
         self.eps = eps
-        self.weight, _ = _affine(normalized_shape, False, device, dtype)
+        self.weight, _ = _affine(normalized_shape, True, False, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)
@@ -183,7 +186,7 @@ class GroupNorm(Module):
         self.num_groups = num_groups
         self.num_channels = num_channels
         self.eps = eps
-        self.weight, self.bias = _affine(num_channels, True, device, dtype)
+        self.weight, self.bias = _affine(num_channels, True, True, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)

@@ -133,10 +133,11 @@ class MultiHeadAttention(Module):
                 ops.linear(x, w.transpose(), b)
                 for x, w, b in zip((query, key, value), weights, biases, strict=True)
             )
-        heads = (self._to_heads(x) for x in (q, k, v))
-        y = ops.scaled_dot_product_attention(*heads, mask, causal)
+        q, k, v = (self._to_heads(x) for x in (q, k, v))
+        y = ops.scaled_dot_product_attention(q, k, v, mask, causal)
         # (N, heads, L, E / heads) -> (N, L, E)
-        return self.out_proj(y.transpose((1, 2)).reshape(query.shape))
+        out: Tensor = self.out_proj(y.transpose((1, 2)).reshape(query.shape))
+        return out
 
     def _to_heads(self, x: Tensor) -> Tensor:
         """(N, L, E) -> (N, heads, L, E / heads), a view."""
@@ -189,10 +190,12 @@ class TransformerBlock(Module):
         """(N, L, dim) -> (N, L, dim)."""
         if self.norm_first:
             x = x + self.dropout(self.self_attn(self.norm1(x), mask=mask, causal=causal))
-            return x + self.dropout(self._network(self.norm2(x)))
-        x = self.norm1(x + self.dropout(self.self_attn(x, mask=mask, causal=causal)))
-        return self.norm2(x + self.dropout(self._network(x)))
+            x = x + self.dropout(self._network(self.norm2(x)))
+        else:
+            x = self.norm1(x + self.dropout(self.self_attn(x, mask=mask, causal=causal)))
+            x = self.norm2(x + self.dropout(self._network(x)))
+        return x
 
-    def _network(self, x: Tensor) -> Tensor:
+    def _network(self, x: Tensor) -> Any:
         activate = ops.gelu if self.activation == "gelu" else ops.relu
         return self.linear2(activate(self.linear1(x)))

@@ -40,6 +40,12 @@ def counts_of(op: str, role: str, value: Any, rank: int, least: int = 1) -> tupl
     return tuple(int(n) for n in sizes)
 
 
+def pair_of(op: str, role: str, value: Any, least: int = 1) -> tuple[int, int]:
+    """Two integers, for rows and columns, from one or two; see `counts_of`."""
+    rows, columns = counts_of(op, role, value, 2, least)
+    return rows, columns
+
+
 def check_channels(op: str, role: str, vector: Tensor | None, channels: int) -> None:
     """Raise unless `vector`, a weight or bias, is None or has the shape `(channels,)`."""
     if vector is not None and vector.shape != (channels,):

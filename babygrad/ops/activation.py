@@ -216,4 +216,4 @@ def tanh(x: Any) -> Tensor:
 
 def hardtanh(x: Any, low: float = -1.0, high: float = 1.0) -> Tensor:
     """`x` limited to [low, high]; the derivative is 1 at the limits, as for `clip`."""
-    return clip(*floats("hardtanh", x), low, high)
+    return clip(floats("hardtanh", x)[0], low, high)

@@ -35,8 +35,10 @@ class Attention(Function):
     def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor, ...]:
         q, k, v = node._inputs
         if not is_grad_enabled():
-            arrays = (t._data for t in (out_grad, q, k, v, node))
-            found = self.xp.attention_grad(*arrays, self.lse, *self._settings())
+            mask, causal, scale = self._settings()
+            found = self.xp.attention_grad(
+                out_grad._data, q._data, k._data, v._data, node._data, self.lse, mask, causal, scale
+            )
             return tuple(like(array, out_grad) for array in found)
         p = _probabilities(q, k, self.mask, self.causal, self.scale)
         inner = (out_grad * node).sum(-1, keepdims=True)
@@ -109,12 +111,12 @@ def _four_axes(x: Tensor) -> Tensor:
 
 
 def _checked_mask(op: str, mask: Any, shape: tuple[int, ...], beside: Tensor) -> Tensor:
-    mask = lifted(op, mask, beside)
-    if mask.dtype.kind not in "bf":
-        raise TypeError(f"{op}: mask has dtype {mask.dtype}; it must be boolean or floating")
-    if mask.ndim > len(shape) or broadcast_shape(op, mask.shape, shape) != shape:
-        raise ValueError(f"{op}: mask of shape {mask.shape} does not broadcast to {shape}")
-    return mask if mask.dtype.kind == "b" else mask.astype(beside.dtype)
+    tensor = lifted(op, mask, beside)
+    if tensor.dtype.kind not in "bf":
+        raise TypeError(f"{op}: mask has dtype {tensor.dtype}; it must be boolean or floating")
+    if tensor.ndim > len(shape) or broadcast_shape(op, tensor.shape, shape) != shape:
+        raise ValueError(f"{op}: mask of shape {tensor.shape} does not broadcast to {shape}")
+    return tensor if tensor.dtype.kind == "b" else tensor.astype(beside.dtype)
 
 
 def _probabilities(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:

@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from babygrad.autograd import Function, NDArray
-from babygrad.ops._fused import Sizes, check_channels, counts_of, floats
+from babygrad.ops._fused import Sizes, check_channels, counts_of, floats, pair_of
 from babygrad.ops.shape import permute, squeeze, unsqueeze
 from babygrad.tensor import Tensor
 
-Pair = tuple[int, int]
+Pair = tuple[int, int]  # (height, width) or (before, after)
 
 
 class Geometry(NamedTuple):
@@ -119,8 +119,7 @@ def conv(a: Any, b: Any, stride: Sizes = 1, padding: Any = 0, bias: Any = None) 
     """
     a, b, bias = floats("conv", a, b, bias)
     _check_ranks("conv", a, b, 4)
-    if a.shape[3] != b.shape[2]:
-        raise _channel_mismatch("conv", a, b, a.shape[3], b.shape[2], 1)
+    _check_channels("conv", a, b, a.shape[3], b.shape[2])
     check_channels("conv", "bias", bias, b.shape[3])
     geometry = _geometry("conv", a.shape[1:3], b.shape[:2], stride, padding, 1, 1)
     return _apply(Conv2d(geometry), a, b, bias)
@@ -143,7 +142,7 @@ def conv2d(
     weight : Tensor (O, C / groups, KH, KW)
     bias : Tensor (O,), optional
     stride, dilation : int or pair
-    padding : int, pair, pair of (before, after) pairs, "same" or "valid"
+    padding : int, pair, "same" or "valid"
         Zeros round the image. "same" keeps its size and needs stride 1.
     groups : int
         The channels are split into so many independent convolutions.
@@ -177,8 +176,10 @@ def conv1d(
     """
     op = "conv1d"
     x, weight, bias = floats(op, x, weight, bias)
-    if x.ndim not in (2, 3) or weight.ndim != 3:
-        raise _rank_mismatch(op, x, weight, 3)
+    if x.ndim == 2:
+        y = conv1d(unsqueeze(x, 0), weight, bias, stride, padding, dilation, groups)
+        return squeeze(y, 0)
+    _check_ranks(op, x, weight, 3)
     if not isinstance(padding, str):
         padding = (0, *counts_of(op, "padding", padding, 1, 0))
     return squeeze(
@@ -235,33 +236,40 @@ def conv_transpose2d(
         )
     _check_ranks(op, x, weight, 4)
     _check_groups(op, groups, x.shape[1])
-    if x.shape[1] != weight.shape[0]:
-        raise _channel_mismatch(op, x, weight, x.shape[1], weight.shape[0], 1)
+    _check_channels(op, x, weight, x.shape[1], weight.shape[0])
     channels = weight.shape[1] * groups
     check_channels(op, "bias", bias, channels)
-    steps = counts_of(op, "stride", stride, 2)
-    pads = counts_of(op, "padding", padding, 2, 0)
-    spread = counts_of(op, "dilation", dilation, 2)
-    extra = counts_of(op, "output_padding", output_padding, 2, 0)
-    size = []
-    for i in (0, 1):
-        if extra[i] >= max(steps[i], spread[i]):
-            raise ValueError(
-                f"{op}: output_padding (={output_padding}) must be less than "
-                f"stride (={stride}) or dilation (={dilation})"
-            )
-        reach = spread[i] * (weight.shape[i + 2] - 1) + 1
-        size.append((x.shape[i + 2] - 1) * steps[i] - 2 * pads[i] + reach + extra[i])
-    if min(size) < 1:
-        raise ValueError(
-            f"{op}: x of shape {x.shape} and weight of shape {weight.shape} with "
-            f"padding (={padding}) give an image of {size[0]} by {size[1]}; it must not be empty"
-        )
-    both = ((pads[0], pads[0]), (pads[1], pads[1]))
-    geometry = Geometry((steps[0], steps[1]), both, (spread[0], spread[1]), groups)
+    geometry = Geometry(
+        pair_of(op, "stride", stride),
+        _both_sides(pair_of(op, "padding", padding, 0)),
+        pair_of(op, "dilation", dilation),
+        groups,
+    )
+    extra = pair_of(op, "output_padding", output_padding, 0)
+    size = [_transposed_size(op, x, weight, geometry, extra, i) for i in (0, 1)]
     y_shape = (x.shape[0], size[0], size[1], channels)
     y = Conv2dInputGrad(y_shape, geometry)(_to_nhwc(x), permute(weight, (2, 3, 1, 0)))
     return _to_nchw(y if bias is None else y + bias)
+
+
+def _transposed_size(
+    op: str, x: Tensor, w: Tensor, geometry: Geometry, extra: tuple[int, ...], i: int
+) -> int:
+    """Rows (i = 0) or columns (1) of the image that the convolution would map to x's."""
+    stride, dilation, padding = geometry.stride[i], geometry.dilation[i], geometry.padding[i][0]
+    if extra[i] >= max(stride, dilation):
+        raise ValueError(
+            f"{op}: output_padding (={extra[i]}) must be less than "
+            f"stride (={stride}) or dilation (={dilation})"
+        )
+    reach = dilation * (w.shape[i + 2] - 1) + 1
+    size = (x.shape[i + 2] - 1) * stride - 2 * padding + reach + extra[i]
+    if size < 1:
+        raise ValueError(
+            f"{op}: x of shape {x.shape} and weight of shape {w.shape} with padding (={padding}) "
+            f"give an image of {size} along an axis; it must not be empty"
+        )
+    return size
 
 
 def _conv_nchw(
@@ -272,8 +280,7 @@ def _conv_nchw(
         return squeeze(_conv_nchw(op, unsqueeze(x, 0), w, b, stride, padding, dilation, groups), 0)
     _check_ranks(op, x, w, 4)
     _check_groups(op, groups, w.shape[0])
-    if x.shape[1] != w.shape[1] * groups:
-        raise _channel_mismatch(op, x, w, x.shape[1], w.shape[1], groups)
+    _check_channels(op, x, w, x.shape[1], w.shape[1] * groups)
     check_channels(op, "bias", b, w.shape[0])
     geometry = _geometry(op, x.shape[2:], w.shape[2:], stride, padding, dilation, groups)
     # OIHW -> HWIO
@@ -302,8 +309,8 @@ def _geometry(
     groups: int,
 ) -> Geometry:
     """The geometry with every argument as pairs; raises when the kernel exceeds the image."""
-    steps = counts_of(op, "stride", stride, 2)
-    spread = counts_of(op, "dilation", dilation, 2)
+    steps = pair_of(op, "stride", stride)
+    spread = pair_of(op, "dilation", dilation)
     spans = [spread[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
     if padding == "same" and steps != (1, 1):
         raise ValueError(f"{op}: padding 'same' needs stride 1, not {stride}")
@@ -312,10 +319,10 @@ def _geometry(
         padded = size[i] + sum(pads[i])
         if kernel[i] < 1 or spans[i] > padded:
             raise ValueError(
-                f"{op}: a kernel of {kernel[i]} with dilation (={spread[i]}) spans {spans[i]} along the "
-                f"{axis}, where the padded image has {padded}; it must fit, and not be empty"
+                f"{op}: a kernel of {kernel[i]} with dilation {spread[i]} spans {spans[i]} along "
+                f"the {axis}, where the padded image has {padded}; it must fit, and not be empty"
             )
-    return Geometry((steps[0], steps[1]), pads, (spread[0], spread[1]), groups)
+    return Geometry(steps, pads, spread, groups)
 
 
 def _padding(op: str, padding: Any, spans: list[int]) -> tuple[Pair, Pair]:
@@ -327,33 +334,26 @@ def _padding(op: str, padding: Any, spans: list[int]) -> tuple[Pair, Pair]:
         return rows, columns
     if isinstance(padding, str):
         raise ValueError(f"{op}: padding (={padding!r}) must be integers, 'same' or 'valid'")
-    if isinstance(padding, tuple | list) and any(isinstance(p, tuple | list) for p in padding):
-        if len(padding) != 2:
-            raise ValueError(f"{op}: padding (={padding!r}) must have a pair for each of 2 axes")
-        rows, columns = (counts_of(op, "padding", pair, 2, 0) for pair in padding)
-        return (rows[0], rows[1]), (columns[0], columns[1])
-    height, width = counts_of(op, "padding", padding, 2, 0)
-    return (height, height), (width, width)
+    return _both_sides(pair_of(op, "padding", padding, 0))
+
+
+def _both_sides(padding: Pair) -> tuple[Pair, Pair]:
+    return (padding[0], padding[0]), (padding[1], padding[1])
 
 
 def _check_ranks(op: str, x: Tensor, w: Tensor, rank: int) -> None:
     if x.ndim != rank or w.ndim != rank:
-        raise _rank_mismatch(op, x, w, rank)
+        raise ValueError(
+            f"{op}: x has shape {x.shape} and weight {w.shape}; both must have {rank} axes"
+        )
 
 
-def _rank_mismatch(op: str, x: Tensor, w: Tensor, rank: int) -> ValueError:
-    return ValueError(
-        f"{op}: x has shape {x.shape} and weight {w.shape}; both must have {rank} axes"
-    )
-
-
-def _channel_mismatch(
-    op: str, x: Tensor, w: Tensor, have: int, kernel: int, groups: int
-) -> ValueError:
-    return ValueError(
-        f"{op}: x of shape {x.shape} has {have} channels, but weight of shape {w.shape} "
-        f"takes {kernel * groups} (with groups (={groups})); they must be equal"
-    )
+def _check_channels(op: str, x: Tensor, w: Tensor, have: int, takes: int) -> None:
+    if have != takes:
+        raise ValueError(
+            f"{op}: x of shape {x.shape} has {have} channels and weight of shape {w.shape} "
+            f"takes {takes}; they must be equal (weight's channels times groups)"
+        )
 
 
 def _check_groups(op: str, groups: int, channels: int) -> None:

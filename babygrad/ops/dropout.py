@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from babygrad.ops._fused import floats
+from babygrad.ops._common import floating
 from babygrad.random import Generator
 from babygrad.tensor import Tensor
 
 
 def dropout(
-    x: Any, p: float = 0.5, training: bool = True, generator: Generator | None = None
+    x: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None
 ) -> Tensor:
     """Zeros with probability `p`, and the rest scaled by 1 / (1 - p) (Srivastava et al., 2014).
 
@@ -25,7 +25,7 @@ def dropout(
         Where the mask comes from, by default the generator of `babygrad.random`. One seed gives
         the same mask on every device.
     """
-    (x,) = floats("dropout", x)
+    x = floating("dropout", x)
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p (={p}) must lie in [0, 1]")
     if not training or p == 0:

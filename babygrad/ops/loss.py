@@ -16,6 +16,7 @@ from babygrad.autograd import Function, NDArray, is_grad_enabled
 from babygrad.ops._common import like, normalize_axis
 from babygrad.ops._fused import check_channels, floats
 from babygrad.ops.activation import softplus
+from babygrad.ops.arithmetic import divide
 from babygrad.ops.elementwise import exp, log, square, where
 from babygrad.ops.indexing import gather, take
 from babygrad.ops.shape import permute, unsqueeze
@@ -201,7 +202,8 @@ def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = Fals
         present = target > 0
         losses = where(present, target * log(where(present, target, 1.0)), 0.0) - target * x
     if reduction == "batchmean":
-        return losses.sum() / (x.shape[0] if x.ndim else 1)
+        total = losses.sum()
+        return divide(total, x.shape[0]) if x.ndim else total
     return _reduce("kl_div", losses, reduction)
 
 

@@ -221,12 +221,7 @@ def batch_norm(
     ):
         check_channels("batch_norm", role, vector, channels)
     if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: training=False needs running_mean and running_var")
-        scale = rsqrt(running_var + eps)
-        scale = scale if weight is None else scale * weight
-        shift = -running_mean * scale
-        return _affine(x, scale, shift if bias is None else shift + bias)
+        return _with_running(x, running_mean, running_var, weight, bias, eps)
     count = x.size // channels if channels else 0
     if count < 2:
         raise ValueError(
@@ -241,6 +236,23 @@ def batch_norm(
             mixed = running._data * (1 - momentum) + batch * momentum
             running.data = mixed.astype(running.dtype)
     return y
+
+
+def _with_running(
+    x: Tensor,
+    mean: Tensor | None,
+    var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+) -> Tensor:
+    """Statistics that are given make the normalization one product and one sum by channel."""
+    if mean is None or var is None:
+        raise ValueError("batch_norm: training=False needs running_mean and running_var")
+    scale = rsqrt(var + eps)
+    scale = scale if weight is None else scale * weight
+    shift = -mean * scale
+    return _affine(x, scale, shift if bias is None else shift + bias)
 
 
 def _apply(norm: _Norm, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

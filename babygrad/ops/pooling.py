@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from babygrad.autograd import Function, NDArray
-from babygrad.ops._fused import Sizes, counts_of, floats
+from babygrad.ops._fused import Sizes, floats, pair_of
 from babygrad.ops.indexing import Gather
 from babygrad.ops.linalg import matmul
 from babygrad.ops.shape import permute, reshape, squeeze, unsqueeze
@@ -115,7 +115,7 @@ def max_pool2d(
     ValueError
         When the rank or the padding does not fit, or no window does.
     """
-    spread = counts_of("max_pool2d", "dilation", dilation, 2)
+    spread = pair_of("max_pool2d", "dilation", dilation)
     windows = _windows("max_pool2d", x, kernel_size, stride, padding, spread)
     return _pool("max_pool2d", MaxPool2d(*windows, spread, ceil_mode), x)
 
@@ -154,7 +154,7 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
     _check_image(op, x)
     pair = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
     filled = tuple(x.shape[i - 2] if n is None else n for i, n in enumerate(pair))
-    rows, columns = counts_of(op, "output_size", filled, 2)
+    rows, columns = pair_of(op, "output_size", filled)
     height, width = x.shape[-2:]
     if height % rows == 0 and width % columns == 0:
         return avg_pool2d(x, (height // rows, width // columns))
@@ -176,9 +176,9 @@ def _windows(
     op: str, x: Any, kernel_size: Any, stride: Any, padding: Any, spread: tuple[int, ...]
 ) -> tuple[Any, ...]:
     """The kernel, stride and padding as the kernels take them, checked against the image."""
-    kernel = counts_of(op, "kernel_size", kernel_size, 2)
-    steps = kernel if stride is None else counts_of(op, "stride", stride, 2)
-    pads = counts_of(op, "padding", padding, 2, 0)
+    kernel = pair_of(op, "kernel_size", kernel_size)
+    steps = kernel if stride is None else pair_of(op, "stride", stride)
+    pads = pair_of(op, "padding", padding, 0)
     _check_image(op, x)
     for i, axis in enumerate(("height", "width")):
         if pads[i] > kernel[i] // 2:

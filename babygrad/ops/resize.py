@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from babygrad.ops._fused import counts_of, floats
+from babygrad.ops._common import floating
+from babygrad.ops._fused import pair_of
 from babygrad.ops.indexing import take
 from babygrad.tensor import Tensor
 
@@ -31,9 +32,9 @@ def interpolate(
     Tensor (N, C, HO, WO)
     """
     op = "interpolate"
-    (x,) = floats(op, x)
-    if x.ndim != 4 or 0 in x.shape[1:]:
-        raise ValueError(f"{op}: x has shape {x.shape}; it must be a non-empty (N, C, H, W)")
+    image = floating(op, x)
+    if image.ndim != 4 or 0 in image.shape[1:]:
+        raise ValueError(f"{op}: x has shape {image.shape}; it must be a non-empty (N, C, H, W)")
     if mode not in ("nearest", "bilinear"):
         raise ValueError(f"{op}: mode (={mode!r}) must be 'nearest' or 'bilinear'")
     if (size is None) == (scale_factor is None):
@@ -41,19 +42,22 @@ def interpolate(
             f"{op}: give size (={size}) or scale_factor (={scale_factor}), one of them"
         )
     if size is not None:
-        sizes = counts_of(op, "size", size, 2)
-        steps = [n / m for n, m in zip(x.shape[2:], sizes, strict=True)]
+        sizes = pair_of(op, "size", size)
+        steps = [n / m for n, m in zip(image.shape[2:], sizes, strict=True)]
     else:
         factors = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2
         if len(factors) != 2 or min(factors) <= 0:
             raise ValueError(f"{op}: scale_factor (={scale_factor}) must be one or two positives")
-        sizes = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True))
+        sizes = tuple(math.floor(n * f) for n, f in zip(image.shape[2:], factors, strict=True))
         steps = [1 / f for f in factors]
         if min(sizes) < 1:
-            raise ValueError(f"{op}: scale_factor (={scale_factor}) leaves nothing of {x.shape}")
+            raise ValueError(
+                f"{op}: scale_factor (={scale_factor}) leaves nothing of {image.shape}"
+            )
     for axis, count, step in zip((2, 3), sizes, steps, strict=True):
-        x = _nearest(x, axis, count, step) if mode == "nearest" else _linear(x, axis, count, step)
-    return x
+        resize = _nearest if mode == "nearest" else _linear
+        image = resize(image, axis, count, step)
+    return image
 
 
 def _nearest(x: Tensor, axis: int, count: int, step: float) -> Tensor:

@@ -26,7 +26,9 @@ class Softmax(Function):
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
         if is_grad_enabled():
-            return node * (out_grad - (out_grad * node).sum(self.axes, keepdims=True))
+            inner: Tensor = (out_grad * node).sum(self.axes, keepdims=True)
+            gx: Tensor = (out_grad - inner) * node
+            return gx
         return like(self.xp.softmax_grad(out_grad._data, node._data, self.axes), out_grad)
 
 
