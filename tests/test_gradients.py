@@ -30,16 +30,23 @@ WITHOUT_GRADIENT = {
 }  # fmt: skip
 
 
-def weights_like(shape: tuple[int, ...], seed: int) -> Array:
-    return np.asarray(np.random.default_rng(seed).uniform(0.5, 1.5, shape))
+def outputs_of(sample: Sample, inputs: Sequence[Tensor]) -> list[Tensor]:
+    result = sample.call(*inputs)
+    return [result] if isinstance(result, Tensor) else list(result)
 
 
-def weighted_sum(outputs: Any) -> Tensor:
-    """One number that depends on every output element, each with its own weight."""
-    listed = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+def upstream_of(sample: Sample) -> list[Array]:
+    """An upstream gradient for each output, every element another."""
+    rng = np.random.default_rng(0)
+    plain = [Tensor(a, dtype="float64") for a in sample.inputs]
+    return [np.asarray(rng.uniform(0.5, 1.5, y.shape)) for y in outputs_of(sample, plain)]
+
+
+def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """One number that depends on every element."""
     total = Tensor(0.0, dtype="float64")
-    for seed, out in enumerate(listed):
-        total = total + (out * Tensor(weights_like(out.shape, seed), dtype="float64")).sum()
+    for tensor, weight in zip(tensors, weights, strict=True):
+        total = total + (tensor * weight).sum()
     return total
 
 
@@ -47,19 +54,26 @@ def leaves(arrays: Sequence[Array]) -> list[Tensor]:
     return [Tensor(a, dtype="float64", requires_grad=True) for a in arrays]
 
 
-def gradients(sample: Sample, arrays: Sequence[Array], create_graph: bool) -> tuple[Any, Any]:
-    """The inputs as leaves, and the gradients of the weighted sum with respect to them."""
-    inputs = leaves(arrays)
-    value = weighted_sum(sample.call(*inputs))
-    found = babygrad.grad(value, inputs, create_graph=create_graph, allow_unused=True)
-    return inputs, found
+def gradients(
+    sample: Sample, inputs: Sequence[Tensor], upstream: Sequence[Tensor], create_graph: bool
+) -> Any:
+    """The gradients of all outputs together with respect to the inputs."""
+    value = weighted_sum(outputs_of(sample, inputs), upstream)
+    return babygrad.grad(value, inputs, create_graph=create_graph, allow_unused=True)
 
 
-def slope(sample: Sample, arrays: Sequence[Array], create_graph: bool = False) -> Any:
-    """A weighted sum of all first derivatives: what the second derivatives differentiate."""
-    inputs, found = gradients(sample, arrays, create_graph)
+def slope(sample: Sample, arrays: Sequence[Array], create_graph: bool) -> tuple[Any, Tensor]:
+    """A weighted sum of the first derivatives: what the second derivatives differentiate.
+
+    `arrays` are the inputs and then the upstream gradients, on which it depends as well.
+    """
+    tensors = leaves(arrays)
+    count = len(sample.inputs)
+    found = gradients(sample, tensors[:count], tensors[count:], create_graph)
     present = [g for g in found if g is not None]
-    return inputs, weighted_sum(present)
+    rng = np.random.default_rng(1)
+    weights = [Tensor(rng.uniform(0.5, 1.5, g.shape), dtype="float64") for g in present]
+    return tensors, weighted_sum(present, weights)
 
 
 def assert_derivative(
@@ -88,12 +102,14 @@ def as_arrays(found: Any, arrays: Sequence[Array]) -> list[Array]:
 @pytest.mark.parametrize("sample", SAMPLES, ids=repr)
 def test_first_derivative(sample: Sample, device: str) -> None:
     arrays = [a.copy() for a in sample.inputs]
-    inputs, found = gradients(sample, arrays, create_graph=False)
+    upstream = [Tensor(g, dtype="float64") for g in upstream_of(sample)]
+    inputs = leaves(arrays)
+    found = gradients(sample, inputs, upstream, create_graph=False)
     assert all(g is None or not g.requires_grad for g in found)
 
     def value(moved: list[Array]) -> float:
-        tensors = [Tensor(a, dtype="float64") for a in moved]
-        return float(weighted_sum(sample.call(*tensors)))
+        plain = [Tensor(a, dtype="float64") for a in moved]
+        return float(weighted_sum(outputs_of(sample, plain), upstream))
 
     assert_derivative(value, arrays, as_arrays(found, arrays))
     for tensor, before in zip(inputs, sample.inputs, strict=True):
@@ -102,25 +118,28 @@ def test_first_derivative(sample: Sample, device: str) -> None:
 
 @pytest.mark.parametrize("sample", [s for s in SAMPLES if s.second], ids=repr)
 def test_second_derivative(sample: Sample, device: str) -> None:
-    arrays = list(sample.inputs)
-    inputs, total = slope(sample, arrays, create_graph=True)
+    """The derivative of the gradients, by the inputs and by the upstream gradients."""
+    arrays = [*sample.inputs, *upstream_of(sample)]
+    tensors, total = slope(sample, arrays, create_graph=True)
+    found = [None] * len(tensors)
     if total.requires_grad:
-        found = babygrad.grad(total, inputs, allow_unused=True)
-    else:
-        found = [None] * len(inputs)  # linear: the first derivative is a constant
+        found = babygrad.grad(total, tensors, allow_unused=True)
     assert_derivative(
-        lambda moved: float(slope(sample, moved)[1]), arrays, as_arrays(found, arrays)
+        lambda moved: float(slope(sample, moved, create_graph=False)[1]),
+        arrays,
+        as_arrays(found, arrays),
     )
 
 
 @pytest.mark.parametrize("sample", [s for s in SAMPLES if len(s.inputs) > 1], ids=repr)
 def test_gradient_of_each_input_alone(sample: Sample, device: str) -> None:
     """An operation that computes only what is asked for gives the same for one input as for all."""
-    _, together = gradients(sample, sample.inputs, create_graph=False)
+    upstream = [Tensor(g, dtype="float64") for g in upstream_of(sample)]
+    together = gradients(sample, leaves(sample.inputs), upstream, create_graph=False)
     for i, array in enumerate(sample.inputs):
         inputs = [Tensor(a, dtype="float64") for a in sample.inputs]
-        inputs[i] = Tensor(array, dtype="float64", requires_grad=True)
-        value = weighted_sum(sample.call(*inputs))
+        inputs[i].requires_grad_()
+        value = weighted_sum(outputs_of(sample, inputs), upstream)
         alone = babygrad.grad(value, inputs[i], allow_unused=True) if value.requires_grad else None
         expected, got = as_arrays([together[i], alone], [array, array])
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
@@ -162,9 +181,9 @@ def test_every_function_is_differentiated_by_a_sample(monkeypatch: pytest.Monkey
             monkeypatch.setattr(cls, "backward", watched(vars(cls)["backward"]))
     with babygrad.device("cpu:numpy"):
         for sample in SAMPLES:
-            inputs, total = slope(sample, sample.inputs, create_graph=True)
+            tensors, total = slope(sample, [*sample.inputs, *upstream_of(sample)], True)
             if total.requires_grad:
-                babygrad.grad(total, inputs, allow_unused=True)
+                babygrad.grad(total, tensors, allow_unused=True)
     missing = sorted(
         cls.__qualname__
         for cls in functions_of_ops() - differentiated
