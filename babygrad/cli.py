@@ -22,14 +22,17 @@ from babygrad.data.mnist import mnist_folder
 from babygrad.device import Device, find
 from babygrad.models import DigitsCNN, DigitsMLP
 from babygrad.nn import SoftmaxLoss
-from babygrad.optim import Adam, CosineLR
+from babygrad.optim import Adam, CosineLR, LinearWarmup
 from babygrad.trainer import Trainer
 
 MODELS = {"cnn": DigitsCNN, "mlp": DigitsMLP}
 CLASSES = 10
 
-# Adam with a cosine schedule and random shifts by up to SHIFT pixels. On mnist5k's test images the
-# CNN reaches 97.7 to 98.0 % so; without shifts 95 %, in 8 epochs 97.2 to 97.4 %.
+# Adam, one epoch of warm-up, then a cosine, and random shifts by up to SHIFT pixels. On mnist5k's
+# test images the CNN reaches 98 % in 15 epochs; without shifts 95 %, in 8 epochs 97.2 to 97.4 %.
+# The warm-up keeps the devices together: Adam's first steps have the size of the learning rate
+# whatever the gradient, so that a rounding error decides the direction where it is about zero.
+# First-epoch losses of two devices differ by 1e-6 with it, and by 8e-4 without.
 EPOCHS = 15
 BATCH_SIZE = 64
 LEARNING_RATE = 3e-3
@@ -79,7 +82,8 @@ def _train(
     test_loader = DataLoader(test_set, batch_size=500)
     model = MODELS[arguments.model]()
     optimizer = Adam(model.parameters(), arguments.lr)
-    schedule = CosineLR(optimizer, arguments.epochs * len(loader))
+    cosine = CosineLR(optimizer, max(1, (arguments.epochs - 1) * len(loader)))
+    schedule = LinearWarmup(optimizer, len(loader), cosine)
     trainer = Trainer(model, optimizer, SoftmaxLoss(), loader, scheduler=schedule)
 
     print(

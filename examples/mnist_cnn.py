@@ -2,7 +2,7 @@
 
     python examples/mnist_cnn.py
 
-The network, the schedule and the augmentation are those of `babygrad train`: about 97.5 % on the
+The network, the schedule and the augmentation are those of `babygrad train`: about 98 % on the
 1,000 test images that come with babygrad.
 """
 
@@ -11,7 +11,7 @@ import time
 import babygrad
 from babygrad import nn, ops
 from babygrad.data import DataLoader, RandomCrop, mnist5k
-from babygrad.optim import Adam, CosineLR
+from babygrad.optim import Adam, CosineLR, LinearWarmup
 
 EPOCHS = 15
 
@@ -44,7 +44,7 @@ def accuracy(model, loader):
 
 def main():
     babygrad.manual_seed(0)
-    # A random shift by up to two pixels makes new images of the 4,000: 95 % without, 97.5 % with.
+    # A random shift by up to two pixels makes new images of the 4,000: 95 % without, 98 % with.
     train, test = mnist5k(transforms=[RandomCrop(padding=2)])
     train_loader = DataLoader(train, batch_size=64, shuffle=True)
     test_loader = DataLoader(test, batch_size=500)
@@ -52,7 +52,9 @@ def main():
     model = DigitsCNN()
     loss_fn = nn.SoftmaxLoss()
     optimizer = Adam(model.parameters(), lr=3e-3)
-    schedule = CosineLR(optimizer, total_steps=EPOCHS * len(train_loader))
+    # One epoch up to the full learning rate, then down along a cosine.
+    cosine = CosineLR(optimizer, total_steps=(EPOCHS - 1) * len(train_loader))
+    schedule = LinearWarmup(optimizer, len(train_loader), cosine)
 
     for epoch in range(1, EPOCHS + 1):
         model.train()
