@@ -1,0 +1,128 @@
+"""Pooling and resizing: windows, ties, padding, and the sizes of ceil_mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from babygrad import Tensor, ops
+
+rng = np.random.default_rng(6)
+
+
+def naive_pool(x: Any, kernel: int, stride: int, padding: int, ceil_mode: bool, reduce: Any) -> Any:
+    """`reduce` of every window's elements (None for a padded place), by the definition."""
+    size = x.shape[2]
+    reach = size + 2 * padding - kernel
+    count = (-(-reach // stride) if ceil_mode else reach // stride) + 1
+    if ceil_mode and (count - 1) * stride >= size + padding:
+        count -= 1
+    y = np.zeros((*x.shape[:2], count, count))
+    for n, c, i, j in np.ndindex(y.shape):
+        window = []
+        for a in range(i * stride - padding, i * stride - padding + kernel):
+            for b in range(j * stride - padding, j * stride - padding + kernel):
+                if max(a, b) < size + padding:  # what ceil_mode adds beyond never counts
+                    inside = 0 <= a < size and 0 <= b < size
+                    window.append(x[n, c, a, b] if inside else None)
+        y[n, c, i, j] = reduce(window)
+    return y
+
+
+def largest(window: list[Any]) -> float:
+    return max(v for v in window if v is not None)
+
+
+def mean_with_padding(window: list[Any]) -> float:
+    return sum(v or 0.0 for v in window) / len(window)
+
+
+def mean_without_padding(window: list[Any]) -> float:
+    inside = [v for v in window if v is not None]
+    return sum(inside) / len(inside)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (2, 3, 1), (3, 1, 0)]
+)
+def test_t10_pools_follow_the_definition(
+    kernel: int, stride: int, padding: int, ceil_mode: bool, device: str, dtype: str
+) -> None:
+    x = rng.normal(size=(2, 3, 7, 7)).astype(dtype)
+    settings = (kernel, stride, padding, ceil_mode)
+    exact = naive_pool(x, *settings, largest)
+    actual = ops.max_pool2d(Tensor(x, dtype=dtype), kernel, stride, padding, ceil_mode=ceil_mode)
+    np.testing.assert_array_equal(actual.data, exact)
+    tolerance = 4 * kernel**2 * np.finfo(dtype).eps
+    for counted, reduce in ((True, mean_with_padding), (False, mean_without_padding)):
+        exact = naive_pool(x.astype("f8"), *settings, reduce)
+        y = ops.avg_pool2d(Tensor(x, dtype=dtype), *settings, count_include_pad=counted)
+        np.testing.assert_allclose(y.data, exact, rtol=tolerance, atol=tolerance)
+
+
+def test_t7_a_tie_goes_to_the_first_in_row_major_order(device: str, dtype: str) -> None:
+    x = Tensor(np.ones((1, 1, 4, 4)), dtype=dtype, requires_grad=True)
+    ops.max_pool2d(x, 2).sum().backward()
+    expected = np.zeros((4, 4))
+    expected[::2, ::2] = 1
+    np.testing.assert_array_equal(x.grad[0, 0], expected)
+
+
+def test_t7_overlapping_windows_give_all_of_the_upstream_gradient(device: str) -> None:
+    x = Tensor(rng.normal(size=(2, 2, 6, 6)), requires_grad=True)
+    y = ops.max_pool2d(x, 3, 1)
+    y.sum().backward()
+    assert x.grad.sum() == y.size
+
+
+def test_t17_nan_wins_and_padding_never_does(device: str, dtype: str) -> None:
+    x = -np.ones((1, 1, 4, 4))
+    assert (ops.max_pool2d(Tensor(x, dtype=dtype), 3, 1, 1).data == -1).all()
+    x[0, 0, 2, 1] = np.nan
+    y = ops.max_pool2d(Tensor(x, dtype=dtype), 2).data[0, 0]
+    assert np.isnan(y).tolist() == [[False, False], [True, False]]
+    lowest = np.full((1, 1, 2, 2), -np.inf)
+    assert ops.max_pool2d(Tensor(lowest, dtype=dtype), 2).item() == -np.inf
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (2, 3), (5, 4), (7, 6), (None, 3)])
+def test_adaptive_pool_averages_the_windows(sizes: Any, device: str, dtype: str) -> None:
+    x = rng.normal(size=(2, 2, 5, 6)).astype(dtype)
+    y = ops.adaptive_avg_pool2d(Tensor(x, dtype=dtype), sizes).data
+    rows, columns = (sizes[0] or 5, sizes[1])
+    assert y.shape == (2, 2, rows, columns)
+    for i, j in np.ndindex(rows, columns):
+        window = x[
+            :,
+            :,
+            i * 5 // rows : -(-(i + 1) * 5 // rows),
+            j * 6 // columns : -(-(j + 1) * 6 // columns),
+        ]
+        mean = window.mean((2, 3), dtype="f8")
+        np.testing.assert_allclose(y[:, :, i, j], mean, atol=60 * np.finfo(dtype).eps)
+
+
+def test_interpolate(device: str, dtype: str) -> None:
+    x = Tensor([[[[1.0, 2.0], [3.0, 4.0]]]], dtype=dtype)
+    doubled = ops.interpolate(x, scale_factor=2)
+    assert doubled.tolist()[0][0] == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
+    assert ops.interpolate(x, 3).tolist()[0][0] == [[1, 1, 2], [1, 1, 2], [3, 3, 4]]
+    smooth = ops.interpolate(x, (2, 4), mode="bilinear")
+    assert smooth.tolist()[0][0] == [[1, 1.25, 1.75, 2], [3, 3.25, 3.75, 4]]
+
+
+def test_errors(device: str) -> None:
+    x = Tensor(np.zeros((1, 1, 3, 3)))
+    with pytest.raises(ValueError, match="at most half the kernel"):
+        ops.max_pool2d(x, 2, padding=2)
+    with pytest.raises(ValueError, match="avg_pool2d: a window spans 4 along the height"):
+        ops.avg_pool2d(x, 4)
+    with pytest.raises(ValueError, match="must be a non-empty"):
+        ops.max_pool2d(Tensor(np.zeros((3, 3))), 2)
+    with pytest.raises(ValueError, match="give size"):
+        ops.interpolate(x)
+    with pytest.raises(ValueError, match="mode"):
+        ops.interpolate(x, 2, mode="cubic")
