@@ -101,9 +101,10 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    fields = dict(line.split("\t: ", 1) for line in lines if "\t: " in line)
-    family, model = fields.get("cpu family\t", "?"), fields.get("model\t", "?")
-    return f"{fields.get('model name', platform.machine())}, family {family}, model {model}"
+    pairs = (line.partition(":") for line in lines)
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
+    name = fields.get("model name", platform.machine())
+    return f"{name}, family {fields.get('cpu family', '?')}, model {fields.get('model', '?')}"
 
 
 def _instruction_set() -> str:

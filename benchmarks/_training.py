@@ -101,6 +101,22 @@ STEPS = {
 }  # fmt: skip
 
 
+EXTRA_STEPS = {
+    "mlp-deep": Step(
+        "MLP of 50 layers, 512 wide, batch 1024, SGD",
+        "mlp_deep",
+        "sgd",
+        1024,
+        (512,),
+        10,
+        _training_flops(*[512**2] * 50, 512 * 10),
+    ),
+}
+"""Not timed; its memory is measured."""
+
+ALL_STEPS = STEPS | EXTRA_STEPS
+
+
 def check_losses(name: str, losses: list[float], expected: list[float]) -> None:
     """Raise unless the losses of the first steps agree to 4 digits."""
     if not np.allclose(losses, expected, rtol=1e-4, atol=1e-4) or not np.isfinite(losses).all():

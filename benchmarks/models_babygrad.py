@@ -11,12 +11,12 @@ import babygrad
 from babygrad import Tensor, nn, ops, optim
 from benchmarks._training import (
     ADAM,
+    ALL_STEPS,
     BLOCKS,
     CHECKED_STEPS,
     HEADS,
     LENGTH,
     SGD,
-    STEPS,
     VOCABULARY,
     WIDTH,
     State,
@@ -31,6 +31,11 @@ def mlp_wide() -> nn.Module:
     return nn.Sequential(
         nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
     )
+
+
+def mlp_deep() -> nn.Module:
+    hidden = [layer for _ in range(50) for layer in (nn.Linear(512, 512), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(512, 10))
 
 
 def cnn() -> nn.Module:
@@ -115,7 +120,7 @@ def training_step(
     name: str, device: str, quick: bool, dtype: str = "float32"
 ) -> tuple[nn.Module, Callable[[], float]]:
     """A network and the call that trains it once and returns the loss."""
-    step = STEPS[name]
+    step = ALL_STEPS[name]
     with babygrad.device(device):
         babygrad.manual_seed(0)
         model: Any = globals()[step.model]()

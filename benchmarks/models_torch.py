@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from benchmarks._training import (
     ADAM,
+    ALL_STEPS,
     BLOCKS,
     CHECKED_STEPS,
     HEADS,
     LENGTH,
     SGD,
-    STEPS,
     VOCABULARY,
     WIDTH,
     State,
@@ -34,6 +34,11 @@ def mlp_wide() -> nn.Module:
     return nn.Sequential(
         nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
     )
+
+
+def mlp_deep() -> nn.Module:
+    hidden = [layer for _ in range(50) for layer in (nn.Linear(512, 512), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(512, 10))
 
 
 def cnn() -> nn.Module:
@@ -142,17 +147,25 @@ def weights(model: nn.Module) -> State:
     return {name: p.detach().contiguous().numpy().copy() for name, p in model.named_parameters()}
 
 
+def load(model: nn.Module, state: State) -> None:
+    """Set every parameter; the running statistics are no part of the state."""
+    parameters = dict(model.named_parameters())
+    if parameters.keys() != state.keys():
+        raise ValueError(f"parameters {list(parameters)}, but weights for {list(state)}")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(torch.from_numpy(np.array(state[name])))
+
+
 def training_step(
-    name: str, variant: str, quick: bool, start: State, fused: bool = False
+    name: str, variant: str, quick: bool, start: State | None = None, fused: bool = False
 ) -> tuple[nn.Module, Callable[[], float]]:
-    """A network with the weights `start`, and the call that trains it once."""
-    step = STEPS[name]
+    """A network, with the weights `start` if given, and the call that trains it once."""
+    step = ALL_STEPS[name]
     layout: Any = VARIANTS[variant]
     model: nn.Module = globals()[step.model]()
-    tensors = {key: torch.from_numpy(np.array(value)) for key, value in start.items()}
-    missing = model.load_state_dict(tensors, strict=False)
-    if missing.unexpected_keys or [k for k in missing.missing_keys if k in tensors]:
-        raise ValueError(f"{name}: the networks have other parameters: {missing}")
+    if start is not None:
+        load(model, start)
     model = model.to(memory_format=layout)
     x, y = map(torch.from_numpy, step.data(quick))
     if x.ndim == 4:
