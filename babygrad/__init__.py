@@ -1,6 +1,6 @@
 """babygrad: a deep-learning library that reads like a book."""
 
-from babygrad import func, ops, random
+from babygrad import data, func, init, nn, ops, optim, random, trainer
 from babygrad.anomaly import detect_anomaly
 from babygrad.autograd import Function, enable_grad, is_grad_enabled, no_grad
 from babygrad.checkpoint import checkpoint
@@ -8,7 +8,15 @@ from babygrad.device import device, get_default_device, set_default_device
 from babygrad.engine import grad
 from babygrad.gradcheck import gradcheck, gradgradcheck
 from babygrad.random import manual_seed
-from babygrad.tensor import Tensor, from_dlpack, from_numpy, ones_like, tensor, zeros_like
+from babygrad.runtime import (
+    empty_cache,
+    get_num_threads,
+    memory_stats,
+    set_flush_denormal,
+    set_num_threads,
+    threads,
+)
+from babygrad.tensor import Tensor, from_dlpack, from_numpy, ones_like, zeros_like
 
 __version__ = "0.1.0"
 
@@ -16,23 +24,33 @@ __all__ = [
     "Function",
     "Tensor",
     "checkpoint",
+    "data",
     "detect_anomaly",
     "device",
+    "empty_cache",
     "enable_grad",
     "from_dlpack",
     "from_numpy",
     "func",
     "get_default_device",
+    "get_num_threads",
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "init",
     "is_grad_enabled",
     "manual_seed",
+    "memory_stats",
+    "nn",
     "no_grad",
     "ones_like",
     "ops",
+    "optim",
     "random",
     "set_default_device",
-    "tensor",
+    "set_flush_denormal",
+    "set_num_threads",
+    "threads",
+    "trainer",
     "zeros_like",
 ]

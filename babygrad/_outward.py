@@ -21,10 +21,15 @@ class TensorOutward:
     if TYPE_CHECKING:
         _data: NDArray
         _requires_grad: bool
-        shape: Any
-        dtype: DType
-        size: Any
-        device: Any
+
+        @property
+        def shape(self) -> tuple[int, ...]: ...
+        @property
+        def dtype(self) -> DType: ...
+        @property
+        def size(self) -> int: ...
+        @property
+        def device(self) -> str: ...
 
         def __getitem__(self, index: Any) -> Any: ...
 

@@ -258,7 +258,7 @@ def _record(
     if plan is None:
         plan = op._plans[key] = op._plan(needs, count)
     kept = plan[0]
-    node = _new(Node)
+    node: Node = _new(Node)
     node._op = op
     if count == 1:
         a = inputs[0]
@@ -289,7 +289,7 @@ def _make(
     data: NDArray, node: Node | None, requires_grad: bool, device: Device, version: list[int]
 ) -> Tensor:
     """A Tensor around an array, without the constructor's conversions and copies."""
-    tensor = _new(_tensor_type)
+    tensor: Tensor = _new(_tensor_type)
     tensor._data = data
     tensor._node = node
     tensor._requires_grad = requires_grad

@@ -46,7 +46,8 @@ def as_dtype(dtype: Any, op: str = "Tensor") -> DType:
             "use bool, an integer type, float16, float32 or float64"
         )
     # numpy has one object for each native type; tensors use only those, so `is` compares them.
-    return np.dtype(resolved.type)
+    native: DType = np.dtype(resolved.type)
+    return native
 
 
 def is_float(dtype: DType) -> bool:

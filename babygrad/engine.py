@@ -287,11 +287,12 @@ def _seed(target: Any, value: Any, op: str) -> Tensor:
         return Tensor._wrap(np.ones(target.shape, target.dtype), target._device)
     if not isinstance(value, Tensor):
         value = Tensor(value, dtype=target.dtype, device=target.device)
-    if value.shape != target.shape:
+    given: Tensor = value
+    if given.shape != target.shape:
         raise ValueError(
-            f"{op}: the gradient has shape {value.shape}; it must have the tensor's, {target.shape}"
+            f"{op}: the gradient has shape {given.shape}; it must have the tensor's, {target.shape}"
         )
-    return value if value.dtype is target.dtype else value.astype(target.dtype)
+    return given if given.dtype is target.dtype else given.astype(target.dtype)
 
 
 def _unbroadcast(gradient: Tensor, shape: tuple[int, ...], node: Node) -> Tensor:
