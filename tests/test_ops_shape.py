@@ -186,7 +186,7 @@ def test_astype_and_its_gradient(device: str) -> None:
         (
             lambda x: x.transpose((0, 2)),
             ValueError,
-            "swapaxes: axis 2 is out of range for a tensor with 2 axes",
+            "transpose: axis 2 is out of range for a tensor with 2 axes",
         ),
         (
             lambda x: x.squeeze(1),

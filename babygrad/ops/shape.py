@@ -181,14 +181,17 @@ def transpose(a: Tensor, axes: Any = None) -> Tensor:
     a = lifted("transpose", a)
     if axes is None:
         axes = (-1, -2) if a.ndim > 1 else range(a.ndim)
-    return swapaxes(a, *axes) if len(axes) == 2 else permute(a, axes)
+    return _swapped("transpose", a, *axes) if len(axes) == 2 else permute(a, axes)
 
 
 def swapaxes(a: Tensor, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged, a view."""
-    a = lifted("swapaxes", a)
+    return _swapped("swapaxes", lifted("swapaxes", a), axis1, axis2)
+
+
+def _swapped(op: str, a: Tensor, axis1: int, axis2: int) -> Tensor:
     order = list(range(a.ndim))
-    i, j = (normalize_axis("swapaxes", axis, a.ndim) for axis in (axis1, axis2))
+    i, j = (normalize_axis(op, axis, a.ndim) for axis in (axis1, axis2))
     order[i], order[j] = order[j], order[i]
     return PermuteDims(tuple(order))(a)
 
