@@ -1,6 +1,11 @@
 """babygrad: a deep-learning library that reads like a book."""
 
-from babygrad import data, func, init, nn, ops, optim, random, trainer
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from babygrad import ops, random
 from babygrad.anomaly import detect_anomaly
 from babygrad.autograd import Function, enable_grad, is_grad_enabled, no_grad
 from babygrad.checkpoint import checkpoint
@@ -18,7 +23,26 @@ from babygrad.runtime import (
 )
 from babygrad.tensor import Tensor, from_dlpack, from_numpy, ones_like, zeros_like
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from babygrad import data, func, init, nn, optim, testing, trainer
+
 __version__ = "0.1.0"
+
+# Imported when they are first looked at: whoever needs only tensors does not wait for the rest.
+_LAZY = frozenset({"data", "func", "init", "nn", "optim", "testing", "trainer"})
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY:
+        return import_module(f"babygrad.{name}")
+    raise AttributeError(f"module 'babygrad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 __all__ = [
     "Function",
@@ -50,6 +74,7 @@ __all__ = [
     "set_default_device",
     "set_flush_denormal",
     "set_num_threads",
+    "testing",
     "threads",
     "trainer",
     "zeros_like",

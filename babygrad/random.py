@@ -8,13 +8,15 @@ same initial values, order and masks on every device.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from babygrad.dtypes import DType
 
-Generator = np.random.Generator
+if TYPE_CHECKING:
+    # numpy imports its random module when it is first used; importing babygrad is no use of it.
+    from numpy.random import Generator
 
 _generator: Generator | None = None
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from babygrad.ops._common import floating
-from babygrad.random import Generator
 from babygrad.tensor import Tensor
+
+if TYPE_CHECKING:
+    from babygrad.random import Generator
 
 
 def dropout(
