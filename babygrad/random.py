@@ -16,7 +16,7 @@ from babygrad.dtypes import DType
 
 if TYPE_CHECKING:
     # numpy imports its random module when it is first used; importing babygrad is no use of it.
-    from numpy.random import Generator
+    from numpy.random import Generator as Generator
 
 _generator: Generator | None = None
 
