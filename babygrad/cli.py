@@ -149,7 +149,7 @@ def devices(arguments: argparse.Namespace) -> int:
     try:
         native = importlib.import_module("babygrad._core")
     except ImportError:
-        print("instruction set: none, there is no compiled extension")
+        print("instruction set: none, no compiled extension loads")
     else:
         others = ", ".join(native.available_isas())
         print(f"instruction set: {native.isa()} (this machine has {others})")
