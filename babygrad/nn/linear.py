@@ -53,8 +53,7 @@ class Linear(Module):
             self.bias = Parameter(Tensor.zeros(1, out_features, device=device, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.reshape(self.out_features)
-        return ops.linear(x, self.weight, bias)
+        return ops.linear(x, self.weight, self.bias)
 
 
 class Flatten(Module):
