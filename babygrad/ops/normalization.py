@@ -22,7 +22,7 @@ Axes = tuple[int, ...]
 class _Norm(Function):
     """Inputs x, w and b, of which w, or both, may be missing. The statistics are kept."""
 
-    uses = ("01", "0", "")
+    uses = ("01", "01", "01")  # one kernel gives all gradients
     centred = True
 
     def __init__(self, eps: float) -> None:
