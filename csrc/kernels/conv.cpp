@@ -164,6 +164,13 @@ void input_grad_as(const View& gy_view, const View& w, const ConvGeometry& g,
     if (is_pointwise(w, g, gx_view, gy_view) && is_matrix(gy))
         return gemm(Gemm<T>{gy.n * gy.h * gy.w, gx.c, gy.c, gy.data, gy.stride_w, 1, weights, s.out,
                             s.in, gx.data, gx.c});
+    if (few_channels_input_grad(
+            InputGrad<T>{gy,
+                         {weights, s.h, s.w, s.in, s.out, 0},
+                         {w.shape[0], w.shape[1]},
+                         g,
+                         gx}))
+        return;
     for (std::int64_t i = 0; i < g.stride[0] && i < gx.h; ++i)
         for (std::int64_t j = 0; j < g.stride[1] && j < gx.w; ++j) {
             const Phase h = input_phase(w.shape[0], g, 0, i, gx.h);

@@ -29,6 +29,20 @@ struct IndirectConv {
 template <class T>
 void indirect_conv(const IndirectConv<T>& conv);
 
+// gx = the gradient of a convolution's input.
+template <class T>
+struct InputGrad {
+    Image<const T> gy;
+    Weights<const T> weights;  // `channel` and `output` as in the forward convolution
+    std::int64_t kernel[2];
+    ConvGeometry geometry;
+    Image<T> gx;
+};
+// For gx of at most kFewChannels channels; false where it does not apply.
+constexpr std::int64_t kFewChannels = 4;
+template <class T>
+bool few_channels_input_grad(const InputGrad<T>& grad);
+
 // gw[i, j, c, o, g] = sum over output pixels of x's window times gy.
 template <class T>
 struct IndirectWeightGrad {

@@ -29,11 +29,12 @@ inline void each_vector(std::int64_t channels, const Fn& fn, const Scalar& scala
     if (channels % kLanes<T>) fn(channels - kLanes<T>);
 }
 
+// Window pieces hold one or more taps, `channels` apart; the weights are [tap][channel] too.
 template <class T>
 struct DepthwiseBlock {
-    const T* const* table;  // [tap][pixel]
-    std::int64_t table_stride, taps, channels;
-    const T* weights;  // [tap][channel]
+    const WindowTable<T>& table;
+    std::int64_t segments, length, channels;
+    const T* weights;
     const T* bias;
     T* const* y;
 
@@ -41,18 +42,20 @@ struct DepthwiseBlock {
         const Vec<T> start = bias ? load(bias + c) : Vec<T>{};
         Vec<T> y0 = start, y1 = start, y2 = start, y3 = start;
         Vec<T> y4 = start, y5 = start, y6 = start, y7 = start;
-        const T* const* x = table + i;
         const T* weight = weights + c;
-        for (std::int64_t t = 0; t < taps; ++t, x += table_stride, weight += channels) {
-            const Vec<T> w = load(weight);
-            y0 = fma(load(x[0] + c), w, y0);
-            y1 = fma(load(x[1] + c), w, y1);
-            y2 = fma(load(x[2] + c), w, y2);
-            y3 = fma(load(x[3] + c), w, y3);
-            y4 = fma(load(x[4] + c), w, y4);
-            y5 = fma(load(x[5] + c), w, y5);
-            y6 = fma(load(x[6] + c), w, y6);
-            y7 = fma(load(x[7] + c), w, y7);
+        for (std::int64_t s = 0; s < segments; ++s) {
+            const T* const* x = table.at(s) + i;
+            for (std::int64_t k = c; k < length; k += channels, weight += channels) {
+                const Vec<T> w = load(weight);
+                y0 = fma(load(x[0] + k), w, y0);
+                y1 = fma(load(x[1] + k), w, y1);
+                y2 = fma(load(x[2] + k), w, y2);
+                y3 = fma(load(x[3] + k), w, y3);
+                y4 = fma(load(x[4] + k), w, y4);
+                y5 = fma(load(x[5] + k), w, y5);
+                y6 = fma(load(x[6] + k), w, y6);
+                y7 = fma(load(x[7] + k), w, y7);
+            }
         }
         store(y[i] + c, y0);
         store(y[i + 1] + c, y1);
@@ -66,15 +69,19 @@ struct DepthwiseBlock {
 
     void one_pixel(std::int64_t i, std::int64_t c) const {
         Vec<T> sum = bias ? load(bias + c) : Vec<T>{};
-        for (std::int64_t t = 0; t < taps; ++t)
-            sum = fma(load(table[t * table_stride + i] + c), load(weights + t * channels + c), sum);
+        const T* weight = weights + c;
+        for (std::int64_t s = 0; s < segments; ++s)
+            for (std::int64_t k = c; k < length; k += channels, weight += channels)
+                sum = fma(load(table.at(s)[i] + k), load(weight), sum);
         store(y[i] + c, sum);
     }
 
     void one_value(std::int64_t i, std::int64_t c) const {
         T sum = bias ? bias[c] : T(0);
-        for (std::int64_t t = 0; t < taps; ++t)
-            sum += table[t * table_stride + i][c] * weights[t * channels + c];
+        const T* weight = weights + c;
+        for (std::int64_t s = 0; s < segments; ++s)
+            for (std::int64_t k = c; k < length; k += channels, weight += channels)
+                sum += table.at(s)[i][k] * *weight;
         y[i][c] = sum;
     }
 
@@ -94,60 +101,55 @@ struct DepthwiseBlock {
 };
 
 template <class T>
-void pixel_rows(const Image<T>& image, std::int64_t first, std::int64_t count, T** rows) {
-    for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t p = first + i;
-        rows[i] = image.data + p / (image.w * image.h) * image.stride_n +
-                  p / image.w % image.h * image.stride_h + p % image.w * image.stride_w;
-    }
-}
-
-template <class T>
 struct DepthwiseGradBlock {
     const WindowTable<T>& table;
     const T* const* gy;
-    std::int64_t count, taps, channels;
+    std::int64_t count, segments, length, channels;
 
-    // Adds the products of Taps taps from t on, of one vector of channels, to gw[tap][channel].
+    // Adds the products of Taps taps of one piece, from its k-th element on, to gw.
     template <int Taps>
-    void some_taps(std::int64_t t, std::int64_t c, T* gw) const {
+    void some_taps(const T* const* x, std::int64_t k, std::int64_t c, T* gw) const {
         Vec<T> s0{}, s1{}, s2{}, s3{}, s4{};
-        const T* const* x = table.at(t);
-        const std::int64_t stride = table.stride();
-        for (std::int64_t i = 0; i < count; ++i, ++x) {
+        for (std::int64_t i = 0; i < count; ++i) {
             const Vec<T> g = load(gy[i] + c);
-            s0 = fma(load(x[0] + c), g, s0);
-            if constexpr (Taps > 1) s1 = fma(load(x[stride] + c), g, s1);
-            if constexpr (Taps > 2) s2 = fma(load(x[2 * stride] + c), g, s2);
-            if constexpr (Taps > 3) s3 = fma(load(x[3 * stride] + c), g, s3);
-            if constexpr (Taps > 4) s4 = fma(load(x[4 * stride] + c), g, s4);
+            const T* piece = x[i] + k;
+            s0 = fma(load(piece), g, s0);
+            if constexpr (Taps > 1) s1 = fma(load(piece + channels), g, s1);
+            if constexpr (Taps > 2) s2 = fma(load(piece + 2 * channels), g, s2);
+            if constexpr (Taps > 3) s3 = fma(load(piece + 3 * channels), g, s3);
+            if constexpr (Taps > 4) s4 = fma(load(piece + 4 * channels), g, s4);
         }
-        T* out = gw + t * channels + c;
-        store(out, load(out) + s0);
-        if constexpr (Taps > 1) store(out + channels, load(out + channels) + s1);
-        if constexpr (Taps > 2) store(out + 2 * channels, load(out + 2 * channels) + s2);
-        if constexpr (Taps > 3) store(out + 3 * channels, load(out + 3 * channels) + s3);
-        if constexpr (Taps > 4) store(out + 4 * channels, load(out + 4 * channels) + s4);
+        store(gw, load(gw) + s0);
+        if constexpr (Taps > 1) store(gw + channels, load(gw + channels) + s1);
+        if constexpr (Taps > 2) store(gw + 2 * channels, load(gw + 2 * channels) + s2);
+        if constexpr (Taps > 3) store(gw + 3 * channels, load(gw + 3 * channels) + s3);
+        if constexpr (Taps > 4) store(gw + 4 * channels, load(gw + 4 * channels) + s4);
     }
 
     void one_channel(std::int64_t c, T* gw) const {
-        for (std::int64_t t = 0; t < taps; ++t) {
-            T sum = 0;
-            for (std::int64_t i = 0; i < count; ++i) sum += table.at(t)[i][c] * gy[i][c];
-            gw[t * channels + c] += sum;
-        }
+        for (std::int64_t s = 0; s < segments; ++s)
+            for (std::int64_t k = c; k < length; k += channels) {
+                T sum = 0;
+                for (std::int64_t i = 0; i < count; ++i) sum += table.at(s)[i][k] * gy[i][c];
+                gw[s * length + k] += sum;
+            }
     }
 
     void vector(std::int64_t c, T* gw) const {
-        std::int64_t t = 0;
-        for (; taps - t >= 5; t += 5) some_taps<5>(t, c, gw);
-        switch (taps - t) {
-            case 4: return some_taps<4>(t, c, gw);
-            case 3: return some_taps<3>(t, c, gw);
-            case 2: return some_taps<2>(t, c, gw);
-            case 1: return some_taps<1>(t, c, gw);
-            default: return;
-        }
+        for (std::int64_t s = 0; s < segments; ++s)
+            for (std::int64_t k = c; k < length;) {
+                const std::int64_t left = (length - k + channels - 1) / channels;
+                const std::int64_t taps = left < 5 ? left : 5;
+                T* out = gw + s * length + k;
+                switch (taps) {
+                    case 5: some_taps<5>(table.at(s), k, c, out); break;
+                    case 4: some_taps<4>(table.at(s), k, c, out); break;
+                    case 3: some_taps<3>(table.at(s), k, c, out); break;
+                    case 2: some_taps<2>(table.at(s), k, c, out); break;
+                    default: some_taps<1>(table.at(s), k, c, out); break;
+                }
+                k += taps * channels;
+            }
     }
 
     // The last vector of channels overlaps the one before: its lanes are summed beside `gw`.
@@ -160,9 +162,8 @@ struct DepthwiseGradBlock {
         for (std::int64_t c = 0; c < whole; c += kLanes<T>) vector(c, gw);
         if (whole == channels) return;
         vector(channels - kLanes<T>, overlap);
-        for (std::int64_t t = 0; t < taps; ++t)
-            for (std::int64_t c = whole; c < channels; ++c)
-                gw[t * channels + c] = overlap[t * channels + c];
+        for (std::int64_t k = 0; k < segments * length; k += channels)
+            for (std::int64_t c = whole; c < channels; ++c) gw[k + c] = overlap[k + c];
     }
 };
 
@@ -171,7 +172,7 @@ struct DepthwiseGradBlock {
 template <class T>
 void depthwise_conv(const IndirectConv<T>& conv) {
     const std::int64_t channels = conv.y.c;
-    const Windows<T> windows(conv.x, conv.h, conv.w, conv.y.h, conv.y.w, conv.groups);
+    const Windows<T> windows(conv.x, conv.h, conv.w, conv.y.h, conv.y.w, 1);
     const std::int64_t taps = conv.h.taps * conv.w.taps, pixels = windows.pixels();
     Workspace weight_space(static_cast<std::size_t>(taps * channels) * sizeof(T));
     T* weights = weight_space.as<T>();
@@ -189,8 +190,9 @@ void depthwise_conv(const IndirectConv<T>& conv) {
         for (std::int64_t p = begin; p < end; p += kBlockPixels) {
             const std::int64_t count = std::min(kBlockPixels, end - p);
             table.fill(p, count);
-            pixel_rows(conv.y, p, count, rows);
-            DepthwiseBlock<T>{table.at(0), table.stride(), taps, channels, weights, conv.bias, rows}
+            pixel_pointers(conv.y, p, count, rows);
+            DepthwiseBlock<T>{table,    windows.segments, windows.length, channels,
+                              weights, conv.bias,        rows}
                 .run(count);
         }
     });
@@ -199,7 +201,7 @@ void depthwise_conv(const IndirectConv<T>& conv) {
 template <class T>
 void depthwise_weight_grad(const IndirectWeightGrad<T>& conv) {
     const std::int64_t channels = conv.gy.c;
-    const Windows<T> windows(conv.x, conv.h, conv.w, conv.gy.h, conv.gy.w, conv.groups);
+    const Windows<T> windows(conv.x, conv.h, conv.w, conv.gy.h, conv.gy.w, 1);
     const std::int64_t taps = conv.h.taps * conv.w.taps, pixels = windows.pixels();
     const std::int64_t size = taps * channels;
     const double work = static_cast<double>(pixels) * static_cast<double>(size);
@@ -217,8 +219,8 @@ void depthwise_weight_grad(const IndirectWeightGrad<T>& conv) {
         for (std::int64_t p = slot * range; p < end; p += kInnerPixels) {
             const std::int64_t count = std::min(kInnerPixels, end - p);
             table.fill(p, count);
-            pixel_rows(conv.gy, p, count, gy);
-            DepthwiseGradBlock<T>{table, gy, count, taps, channels}.run(
+            pixel_pointers(conv.gy, p, count, gy);
+            DepthwiseGradBlock<T>{table, gy, count, windows.segments, windows.length, channels}.run(
                 buffers + slot * size, buffers + (slots + slot) * size);
         }
     });

@@ -16,6 +16,7 @@ namespace {
 constexpr double kTaskWork = 1e6;     // multiply-adds; about 20 us at the peak
 constexpr double kSerialWork = 256e3;
 constexpr std::int64_t kMinTasks = 8;  // worth splitting the output channels for
+constexpr std::int64_t kPackChannels = 16;
 
 // Packed weights: group, inner block, panel, inner index, column.
 template <class T>
@@ -30,20 +31,25 @@ struct PackedWeights {
                (blocks.start(block) * panels + panel * block.size()) * kTileColumns<T>;
     }
 
-    // One panel of one block, tap by tap.
-    void pack(T* packed, std::int64_t group, const InnerBlock& block, std::int64_t panel) const {
-        T* out = packed + panel_at(group, block, panel);
-        const std::int64_t end = blocks.start(block) + block.size();
+    // One panel. All taps of a few channels at a time: in the usual layout (O, C, KH, KW) they are
+    // neighbours, and every line of memory is read once.
+    void pack(T* packed, std::int64_t group, std::int64_t panel) const {
         const std::int64_t j = panel * kTileColumns<T>;
-        for (std::int64_t k = blocks.start(block); k < end;) {
-            const std::int64_t tap = k / channels, c = k % channels;
-            const std::int64_t count = std::min(channels - c, end - k);
-            const T* w = weights.data + tap / taps_w * weights.tap_h +
-                         tap % taps_w * weights.tap_w + c * weights.channel + j * weights.output +
-                         group * weights.group;
-            pack_panel(w, weights.channel, weights.output, count, outputs - j, out);
-            out += count * kTileColumns<T>;
-            k += count;
+        const T* w = weights.data + group * weights.group + j * weights.output;
+        for (std::int64_t c = 0; c < channels; c += kPackChannels) {
+            const std::int64_t end = std::min(c + kPackChannels, channels);
+            for (std::int64_t tap = 0; tap < inner / channels; ++tap)
+                for (std::int64_t i = c; i < end;) {
+                    const std::int64_t k = tap * channels + i;
+                    const InnerBlock block = blocks.find(k);
+                    const std::int64_t at = k - blocks.start(block);
+                    const std::int64_t count = std::min(end - i, block.size() - at);
+                    pack_panel(w + tap / taps_w * weights.tap_h + tap % taps_w * weights.tap_w +
+                                   i * weights.channel,
+                               weights.channel, weights.output, count, outputs - j,
+                               packed + panel_at(group, block, panel) + at * kTileColumns<T>);
+                    i += count;
+                }
         }
     }
 };
@@ -63,25 +69,12 @@ struct ConvTask {
         for (std::int64_t p = begin; p < end; p += kBlockPixels) {
             const std::int64_t count = std::min(kBlockPixels, end - p);
             table.fill(p, count);
-            output_rows(p, count, y_rows);
+            pixel_pointers(conv.y, p, count, y_rows);
             for (std::int64_t g = 0; g < conv.groups; ++g)
                 weights.blocks.each([&](const InnerBlock& block) {
                     for (std::int64_t j = panel; j < panel_end; ++j)
                         multiply(table, y_rows, count, g, block, j);
                 });
-        }
-    }
-
-    void output_rows(std::int64_t first, std::int64_t count, T** rows) const {
-        const Image<T>& y = conv.y;
-        std::int64_t w = first % y.w, h = first / y.w % y.h, n = first / (y.w * y.h);
-        for (std::int64_t i = 0; i < count; ++i) {
-            rows[i] = y.data + n * y.stride_n + h * y.stride_h + w * y.stride_w;
-            if (++w < y.w) continue;
-            w = 0;
-            if (++h < y.h) continue;
-            h = 0;
-            ++n;
         }
     }
 
@@ -103,6 +96,11 @@ struct ConvTask {
         }
     }
 };
+
+// The size of equal parts of n, each a multiple of `unit` and about `limit`.
+std::int64_t even_part(std::int64_t n, std::int64_t limit, std::int64_t unit) {
+    return ceil_div(ceil_div(n, ceil_div(n, limit)), unit) * unit;
+}
 
 // No taps or no channels: y = bias.
 template <class T>
@@ -139,15 +137,16 @@ void indirect_conv(const IndirectConv<T>& conv) {
     parallel_ranges(conv.groups * weights.panels, grain,
                     [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i)
-            weights.blocks.each([&](const InnerBlock& block) {
-                weights.pack(packed, i / weights.panels, block, i % weights.panels);
-            });
+            weights.pack(packed, i / weights.panels, i % weights.panels);
     });
     const double pixel_work = static_cast<double>(inner) * static_cast<double>(conv.y.c);
     const double work = pixel_work * static_cast<double>(pixels);
     std::int64_t rows = pixels, parts = 1;
     if (work > kSerialWork) {
-        rows = std::max(kBlockPixels, static_cast<std::int64_t>(kTaskWork / pixel_work));
+        const std::int64_t blocks = ceil_div(
+            std::max<std::int64_t>(1, static_cast<std::int64_t>(kTaskWork / pixel_work)),
+            kBlockPixels);
+        rows = even_part(pixels, blocks * kBlockPixels, kTileRows);
         parts = std::min(weights.panels, ceil_div(kMinTasks, ceil_div(pixels, rows)));
     }
     const std::int64_t part_panels = ceil_div(weights.panels, parts);

@@ -15,7 +15,7 @@ namespace {
 constexpr std::int64_t kSlots = 16;
 constexpr std::int64_t kSlotBytes = 32 << 20;  // all buffers together
 constexpr double kTaskWork = 1e6;              // multiply-adds
-constexpr std::int64_t kInnerPixels = 256;
+constexpr std::int64_t kInnerPixels = 128;
 
 template <class T>
 struct WeightGradTask {

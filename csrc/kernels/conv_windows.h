@@ -54,6 +54,21 @@ struct Windows {
     std::int64_t pixels() const { return x.n * out_h * out_w; }
 };
 
+// Pointers to the pixels [first, first + count) of all images in C order.
+template <class T>
+void pixel_pointers(const Image<T>& image, std::int64_t first, std::int64_t count, T** out) {
+    std::int64_t w = first % image.w, h = first / image.w % image.h;
+    std::int64_t n = first / (image.w * image.h);
+    for (std::int64_t i = 0; i < count; ++i) {
+        out[i] = image.data + n * image.stride_n + h * image.stride_h + w * image.stride_w;
+        if (++w < image.w) continue;
+        w = 0;
+        if (++h < image.h) continue;
+        h = 0;
+        ++n;
+    }
+}
+
 // The pointers of up to `capacity` pixels: pixel i's piece s is at(s)[i]. One per task.
 template <class T>
 class WindowTable {

@@ -11,12 +11,21 @@ namespace {
 
 // Below this many multiply-adds a job stays on the calling thread (about 6 us at the peak).
 constexpr double kSerialWork = 256e3;
-// A task of a parallel job is about this many.
-constexpr double kTaskWork = 2e6;
+// A task of a large job is at least about this many, and there are about kMinTasks of them.
+constexpr double kTaskWork = 1e6;
+constexpr std::int64_t kMinTasks = 16;
 // Rows of the left operand that stay in L2 beside the panels.
 constexpr std::int64_t kBlockRows = 96;
-// Up to this many rows, every task packs its own panels instead of all sharing packed ones.
+// With few rows, or little work, every task packs its own panels instead of all sharing packed ones.
+constexpr std::int64_t kFewRows = 48;
 constexpr std::int64_t kPanelRows = 192;
+constexpr double kPanelWork = 8e6;
+// The left operand is packed when this many panels use it: 1024 rows of 4 KB are 75 % faster so.
+constexpr std::int64_t kPackLeftPanels = 8;
+// Panels packed together, so that a right operand in memory is read in long runs.
+constexpr std::int64_t kPackPanels = 8;
+// A right operand of at most this many elements is taken to be in the cache.
+constexpr std::int64_t kNearElements = 1 << 17;
 // Bound on the memory of the packed right operand, and on that of separate sums.
 constexpr std::int64_t kPackedBytes = 32 << 20;
 // An inner axis this long is summed in ranges of at least half of it when the output is small; one
@@ -112,72 +121,100 @@ bool left_in_place(const Gemm<T>& g) {
     return g.a_row == 1 || g.a_column == 1 || g.k == 1;
 }
 
-// Panel after panel, each packed into L1 just before its use, or read in place by few rows.
+// A few panels at a time, packed just before their use, or read in place by few rows.
 template <class T>
 void gemm_panels(const Gemm<T>& g) {
     constexpr std::int64_t n = kTileColumns<T>;
-    alignas(64) T panel[kMaxInner * n];
-    const bool in_place = g.b_column == 1 && g.m <= 2 * kTileRows;
+    const bool in_place = g.b_column == 1 && g.m <= 2 * kTileRows && g.n * g.k <= kNearElements;
+    const std::int64_t group = g.n * g.k > kNearElements ? kPackPanels : 1;
+    alignas(64) T one[kMaxInner * n];
+    Workspace space(group > 1 ? static_cast<std::size_t>(group * kMaxInner * n) * sizeof(T) : 0);
+    T* packed = group > 1 ? space.as<T>() : one;
+    const T* no_left = nullptr;
     InnerBlocks(1, g.k).each([&](const InnerBlock& block) {
         const std::int64_t k = block.offset;
-        for (std::int64_t j = 0; j < g.n; j += n) {
+        for (std::int64_t j = 0; j < g.n; j += group * n) {
             const T* b = g.b + k * g.b_row + j * g.b_column;
             if (in_place && g.n - j >= n) {
-                multiply_panel(g, k, block.length, j, RightPanel<T>{b, g.b_row},
-                               static_cast<const T*>(nullptr));
-            } else {
-                pack_panel(b, g.b_row, g.b_column, block.length, g.n - j, panel);
-                multiply_panel(g, k, block.length, j, RightPanel<T>{panel, n},
-                               static_cast<const T*>(nullptr));
+                multiply_panel(g, k, block.length, j, RightPanel<T>{b, g.b_row}, no_left);
+                continue;
             }
+            const std::int64_t panels = std::min(group, ceil_div(g.n - j, n));
+            pack_panels(b, g.b_row, g.b_column, block.length, g.n - j, panels, packed);
+            for (std::int64_t p = 0; p < panels; ++p)
+                multiply_panel(g, k, block.length, j + p * n,
+                               RightPanel<T>{packed + p * block.length * n, n}, no_left);
         }
     });
 }
 
 // Large products: the whole right operand is packed first, then blocks of rows are independent.
 template <class T>
-void gemm_packed(const Gemm<T>& g) {
-    constexpr std::int64_t n = kTileColumns<T>;
-    const InnerBlocks blocks(1, g.k);
-    const std::int64_t panels = ceil_div(g.n, n);
-    Workspace packed_space(static_cast<std::size_t>(g.k * panels * n) * sizeof(T));
-    T* packed = packed_space.as<T>();
-    parallel_ranges(panels, std::max<std::int64_t>(1, 65536 / (g.k * n)),
-                    [&](std::int64_t begin, std::int64_t end) {
+struct PackedGemm {
+    static constexpr std::int64_t n = kTileColumns<T>;
+
+    const Gemm<T>& g;
+    InnerBlocks blocks;
+    std::int64_t panels;
+    T* packed;
+
+    T* panel(const InnerBlock& block, std::int64_t p) const {
+        return packed + (block.offset * panels + p * block.length) * n;
+    }
+
+    void pack() const {
+        parallel_ranges(panels, kPackPanels, [&](std::int64_t begin, std::int64_t end) {
+            blocks.each([&](const InnerBlock& block) {
+                pack_panels(g.b + block.offset * g.b_row + begin * n * g.b_column, g.b_row,
+                            g.b_column, block.length, g.n - begin * n, end - begin,
+                            panel(block, begin));
+            });
+        });
+    }
+
+    // Rows [row, row + rows) of panels [begin, end).
+    void run(std::int64_t row, std::int64_t rows, std::int64_t begin, std::int64_t end) const {
+        const Gemm<T> part = row_block(g, row, rows);
+        const bool copy = !left_in_place(g) || (end - begin >= kPackLeftPanels && g.k > 128);
+        Workspace space(copy ? static_cast<std::size_t>(part.m * blocks.part) * sizeof(T) : 0);
+        T* left = copy ? space.as<T>() : nullptr;
         blocks.each([&](const InnerBlock& block) {
+            if (copy) pack_left(part, block.offset, block.length, left);
             for (std::int64_t p = begin; p < end; ++p)
-                pack_panel(g.b + block.offset * g.b_row + p * n * g.b_column, g.b_row, g.b_column,
-                           block.length, g.n - p * n,
-                           packed + (block.offset * panels + p * block.length) * n);
+                multiply_panel(part, block.offset, block.length, p * n,
+                               RightPanel<T>{panel(block, p), n}, left);
         });
-    });
-    const bool pack = !left_in_place(g) || (g.n >= 8 * n && g.k > 128);
-    const double row_work = static_cast<double>(g.n) * static_cast<double>(g.k);
-    const std::int64_t tiles = std::max<std::int64_t>(
-        1, static_cast<std::int64_t>(kTaskWork / row_work / kTileRows));
-    const std::int64_t rows = std::min(tiles * kTileRows, kBlockRows);
-    parallel_for(ceil_div(g.m, rows), [&](std::int64_t task) {
-        const Gemm<T> part = row_block(g, task * rows, rows);
-        Workspace left_space(pack ? static_cast<std::size_t>(part.m * blocks.part) * sizeof(T) : 0);
-        T* left = pack ? left_space.as<T>() : nullptr;
-        blocks.each([&](const InnerBlock& block) {
-            if (pack) pack_left(part, block.offset, block.length, left);
-            for (std::int64_t p = 0; p < panels; ++p) {
-                const T* b = packed + (block.offset * panels + p * block.length) * n;
-                multiply_panel(part, block.offset, block.length, p * n, RightPanel<T>{b, n}, left);
-            }
-        });
+    }
+};
+
+template <class T>
+void gemm_packed(const Gemm<T>& g) {
+    const std::int64_t panels = ceil_div(g.n, kTileColumns<T>);
+    Workspace space(static_cast<std::size_t>(g.k * panels * kTileColumns<T>) * sizeof(T));
+    const PackedGemm<T> packed{g, InnerBlocks(1, g.k), panels, space.as<T>()};
+    packed.pack();
+    const std::int64_t rows = std::clamp(ceil_div(g.m, kMinTasks * kTileRows) * kTileRows,
+                                         kBlockRows / 2, kBlockRows);
+    const std::int64_t blocks = ceil_div(g.m, rows);
+    const std::int64_t wanted =
+        std::min(kMinTasks, static_cast<std::int64_t>(work(g) / kTaskWork) + 1);
+    const std::int64_t part = ceil_div(panels, std::min(panels, ceil_div(wanted, blocks)));
+    const std::int64_t parts = ceil_div(panels, part);
+    parallel_for(blocks * parts, [&](std::int64_t task) {
+        const std::int64_t begin = task % parts * part;
+        packed.run(task / parts * rows, rows, begin, std::min(panels, begin + part));
     });
 }
 
 template <class T>
 void gemm_whole(const Gemm<T>& g) {
     constexpr std::int64_t n = kTileColumns<T>;
-    if (g.m <= kPanelRows && left_in_place(g)) {
-        if (work(g) < kSerialWork) return gemm_panels(g);
+    if (work(g) < kSerialWork) return gemm_panels(g);
+    if (g.m <= kPanelRows && left_in_place(g) && (g.m <= kFewRows || work(g) < kPanelWork)) {
         const double panel_work = static_cast<double>(g.m) * static_cast<double>(g.k) * n;
+        const std::int64_t least = g.n * g.k > kNearElements ? kPackPanels : 1;
         const std::int64_t columns =
-            n * std::max<std::int64_t>(1, static_cast<std::int64_t>(kSerialWork / panel_work));
+            n * std::max(least, static_cast<std::int64_t>(kSerialWork / panel_work));
         return parallel_for(ceil_div(g.n, columns), [&](std::int64_t task) {
             gemm_panels(column_block(g, task * columns, columns));
         });

@@ -105,11 +105,15 @@ void gemv(const Gemv<T>& g) {
         for (std::int64_t k = 0; k < g.k; ++k) x_space.as<T>()[k] = g.x[k * g.x_stride];
         x = x_space.as<T>();
     }
-    const std::int64_t ranges = std::max<std::int64_t>(1, g.k / kRangeInner);
-    const std::int64_t range = ceil_div(g.k, ranges);
-    std::int64_t rows = std::max<std::int64_t>(4, kTaskWork / std::max<std::int64_t>(1, range));
-    rows = std::min(kBlock, ceil_div(rows, 4) * 4);
-    if (g.a_row == 1) rows = std::max<std::int64_t>(rows, 64);
+    // Rows of `a` are shared out whole; columns in wide blocks, so that memory is read in long runs.
+    const bool by_columns = g.a_row == 1 && g.a_column != 1;
+    std::int64_t rows = std::min(kBlock, g.m), range = kRangeInner;
+    if (by_columns)
+        range = std::clamp(kTaskWork / rows, kInner, kRangeInner);
+    else
+        rows = std::clamp(kTaskWork / std::clamp<std::int64_t>(g.k, 1, range), std::int64_t{4}, kBlock) / 4 * 4;
+    const std::int64_t ranges = std::max<std::int64_t>(1, g.k / range);
+    range = ceil_div(g.k, ranges);
     const std::int64_t blocks = ceil_div(g.m, rows);
     const auto finish = [&](std::int64_t i, double sum) {
         g.y[i] = static_cast<T>(g.bias ? sum + static_cast<double>(g.bias[i * g.bias_stride]) : sum);

@@ -42,11 +42,13 @@ struct InnerBlocks {
 
     template <class Fn>
     void each(const Fn& fn) const {
-        for (std::int64_t s = 0; s < segments; s += group) {
-            const std::int64_t count = s + group < segments ? group : segments - s;
-            for (std::int64_t k = 0; k < length; k += part)
-                fn(InnerBlock{s, count, k, k + part < length ? part : length - k});
-        }
+        for (std::int64_t s = 0; s < segments; s += group)
+            for (std::int64_t k = 0; k < length; k += part) fn(find(s * length + k));
+    }
+    InnerBlock find(std::int64_t k) const {
+        const std::int64_t s = k / length / group * group, offset = k % length / part * part;
+        return {s, s + group < segments ? group : segments - s, offset,
+                offset + part < length ? part : length - offset};
     }
     std::int64_t start(const InnerBlock& block) const {
         return block.segment * length + block.offset;
@@ -110,6 +112,24 @@ inline void pack_panel(const T* b, std::int64_t row, std::int64_t column, std::i
         for (std::int64_t j = 0; j < width; ++j) out[k * n + j] = b[k * row + j * column];
         for (std::int64_t j = width; j < n; ++j) out[k * n + j] = 0;
     }
+}
+
+// Adjacent panels, each [inner][kTileColumns], of a right operand of which `width` columns are left.
+template <class T>
+inline void pack_panels(const T* b, std::int64_t row, std::int64_t column, std::int64_t inner,
+                        std::int64_t width, std::int64_t panels, T* out) {
+    constexpr std::int64_t n = kTileColumns<T>;
+    if (panels > 1 && column == 1 && width >= panels * n) {
+        for (std::int64_t k = 0; k < inner; ++k, b += row)
+            for (std::int64_t p = 0; p < panels; ++p) {
+                T* to = out + (p * inner + k) * n;
+                store(to, load(b + p * n));
+                store(to + kLanes<T>, load(b + p * n + kLanes<T>));
+            }
+        return;
+    }
+    for (std::int64_t p = 0; p < panels; ++p)
+        pack_panel(b + p * n * column, row, column, inner, width - p * n, out + p * inner * n);
 }
 
 // Element (i, k) of the left operand is a[i * row + k * column]; a tile of `rows` rows becomes
