@@ -170,7 +170,7 @@ class TensorFactories:
         IndexError
             When an index is outside the range; the message names it and its position.
         """
-        ids = class_ids(indices, num_classes, "one_hot")
+        ids = class_ids(indices, num_classes, "one_hot", role="index")
         if device is None:
             device = getattr(indices, "device", None) if hasattr(indices, "_device") else None
         rows = np.zeros((*ids.shape, num_classes), as_dtype(dtype))
@@ -179,7 +179,7 @@ class TensorFactories:
 
 
 def class_ids(
-    labels: Any, num_classes: int, op: str, ignore_index: int | None = None
+    labels: Any, num_classes: int, op: str, ignore_index: int | None = None, role: str = "label"
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Labels as int64, checked: whole numbers of [0, num_classes), or `ignore_index`.
 
@@ -190,26 +190,26 @@ def class_ids(
     """
     raw = np.asarray(getattr(labels, "_data", labels))
     if raw.dtype.kind not in "biuf":
-        raise TypeError(f"{op}: labels of dtype {raw.dtype} are not numbers")
-    ids = raw.astype(np.int64) if raw.dtype.kind != "f" else _whole(raw, op)
+        raise TypeError(f"{op}: the {role} has dtype {raw.dtype}, which is not a number")
+    ids = raw.astype(np.int64) if raw.dtype.kind != "f" else _whole(raw, op, role)
     outside = (ids < 0) | (ids >= num_classes)
     if ignore_index is not None:
         outside &= ids != ignore_index
     if outside.any():
         where = np.unravel_index(int(outside.argmax()), ids.shape)
         raise IndexError(
-            f"{op}: label {ids[where]} at position {tuple(int(i) for i in where)} "
+            f"{op}: {role} {ids[where]} at position {tuple(int(i) for i in where)} "
             f"is outside the range [0, {num_classes})"
         )
     return ids
 
 
-def _whole(raw: np.ndarray[Any, Any], op: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _whole(raw: np.ndarray[Any, Any], op: str, role: str) -> np.ndarray[Any, np.dtype[np.int64]]:
     broken = ~np.isfinite(raw) | (raw != np.floor(raw))
     if broken.any():
         where = np.unravel_index(int(broken.argmax()), raw.shape)
         raise ValueError(
-            f"{op}: label {raw[where]} at position {tuple(int(i) for i in where)} "
+            f"{op}: {role} {raw[where]} at position {tuple(int(i) for i in where)} "
             "is not a whole number"
         )
     return raw.astype(np.int64)

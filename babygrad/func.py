@@ -49,7 +49,7 @@ class _Evaluation:
         self.inputs = [given[i] for i in places]
         with enable_grad():
             result = fn(*given)
-        self.single = isinstance(result, Tensor)
+        self.single = not isinstance(result, tuple | list)
         self.outputs: list[Tensor] = [result] if self.single else list(result)
         for out in self.outputs:
             if not isinstance(out, Tensor):

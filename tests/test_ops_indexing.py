@@ -203,7 +203,7 @@ def test_one_hot(device: str) -> None:
     rows = ops.one_hot(Tensor([1, 0], dtype="int64"), 3)
     assert rows.tolist() == [[0, 1, 0], [1, 0, 0]]
     assert (rows.dtype, rows.requires_grad) == ("float32", False)
-    with pytest.raises(IndexError, match=re.escape("label 3 at position (1,)")):
+    with pytest.raises(IndexError, match=re.escape("index 3 at position (1,)")):
         ops.one_hot([0, 3], 3)
 
 

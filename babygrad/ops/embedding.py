@@ -39,7 +39,7 @@ def embedding(ids: Any, weight: Any, padding_idx: int | None = None) -> Tensor:
     rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise ValueError(f"embedding: padding_idx (={padding_idx}) is no row of {rows}")
-    places = like(class_ids(ids, rows, "embedding"), weight)
+    places = like(class_ids(ids, rows, "embedding", role="id"), weight)
     y = take(weight, places, 0)
     if padding_idx is None:
         return y
