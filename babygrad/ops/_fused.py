@@ -5,11 +5,17 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any
 
-from babygrad.dtypes import FLOAT16, promote
+from babygrad.dtypes import FLOAT16, FLOAT32, promote
 from babygrad.ops._common import floating, lifted
 from babygrad.tensor import Tensor
 
 Sizes = int | tuple[int, ...] | list[int]
+
+
+def real(op: str, a: Any) -> Tensor:
+    """The only operand of a fused kernel as float32 or float64; see `floats`."""
+    x = floating(op, a)
+    return x.astype(FLOAT32) if x._data.dtype is FLOAT16 else x
 
 
 def floats(op: str, *operands: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
 from babygrad.ops._common import like
-from babygrad.ops._fused import floats
+from babygrad.ops._fused import real
 from babygrad.ops.arithmetic import power
 from babygrad.ops.elementwise import clip, erf, exp, minimum, where
 from babygrad.tensor import Tensor
@@ -58,7 +58,7 @@ def relu(x: Any) -> Tensor:
     >>> babygrad.ops.relu(babygrad.Tensor([-1.0, 0.0, 2.0])).tolist()
     [0.0, 0.0, 2.0]
     """
-    return ReLU()(*floats("relu", x))
+    return ReLU()(real("relu", x))
 
 
 class LeakyReLU(_Activation):
@@ -79,7 +79,7 @@ class LeakyReLU(_Activation):
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """`x` above 0, `negative_slope * x` elsewhere; the derivative at 0 is the slope."""
-    return LeakyReLU(float(negative_slope))(*floats("leaky_relu", x))
+    return LeakyReLU(float(negative_slope))(real("leaky_relu", x))
 
 
 class ELU(_Activation):
@@ -100,7 +100,7 @@ class ELU(_Activation):
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """`x` above 0, `alpha * (exp(x) - 1)` elsewhere (Clevert et al., 2015)."""
-    return ELU(float(alpha))(*floats("elu", x))
+    return ELU(float(alpha))(real("elu", x))
 
 
 class GELU(_Activation):
@@ -138,7 +138,7 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate (={approximate!r}) must be 'none' or 'tanh'")
-    return GELU(approximate == "tanh")(*floats("gelu", x))
+    return GELU(approximate == "tanh")(real("gelu", x))
 
 
 class SiLU(_Activation):
@@ -157,7 +157,7 @@ class SiLU(_Activation):
 
 def silu(x: Any) -> Tensor:
     """`x * sigmoid(x)`, also known as swish (Elfwing et al., 2018)."""
-    return SiLU()(*floats("silu", x))
+    return SiLU()(real("silu", x))
 
 
 class Softplus(_Activation):
@@ -175,7 +175,7 @@ class Softplus(_Activation):
 
 def softplus(x: Any) -> Tensor:
     """`log(1 + exp(x))` without overflow: softplus(1000) is 1000."""
-    return Softplus()(*floats("softplus", x))
+    return Softplus()(real("softplus", x))
 
 
 class Sigmoid(_Activation):
@@ -193,7 +193,7 @@ class Sigmoid(_Activation):
 
 def sigmoid(x: Any) -> Tensor:
     """`1 / (1 + exp(-x))` without overflow: 0 and 1 far out."""
-    return Sigmoid()(*floats("sigmoid", x))
+    return Sigmoid()(real("sigmoid", x))
 
 
 class Tanh(_Activation):
@@ -211,9 +211,9 @@ class Tanh(_Activation):
 
 def tanh(x: Any) -> Tensor:
     """The hyperbolic tangent, elementwise."""
-    return Tanh()(*floats("tanh", x))
+    return Tanh()(real("tanh", x))
 
 
 def hardtanh(x: Any, low: float = -1.0, high: float = 1.0) -> Tensor:
     """`x` limited to [low, high]; the derivative is 1 at the limits, as for `clip`."""
-    return clip(floats("hardtanh", x)[0], low, high)
+    return clip(real("hardtanh", x), low, high)

@@ -10,7 +10,7 @@ from typing import Any
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
 from babygrad.ops._common import Axes, either_axis, like, normalize_axes
-from babygrad.ops._fused import floats
+from babygrad.ops._fused import real
 from babygrad.ops.elementwise import exp
 from babygrad.tensor import Tensor
 
@@ -45,7 +45,7 @@ def softmax(x: Any, axes: Axes = None, *, axis: Axes = None) -> Tensor:
     -----
     A slice that is all -inf, or holds +inf, is NaN; a NaN makes its whole slice NaN.
     """
-    (x,) = floats("softmax", x)
+    x = real("softmax", x)
     return Softmax(_axes("softmax", axes, axis, x.ndim))(x)
 
 
@@ -66,7 +66,7 @@ class LogSoftmax(Function):
 
 def logsoftmax(x: Any, axes: Axes = None, *, axis: Axes = None) -> Tensor:
     """`log(softmax(x))` along some axes, the last by default, without a logarithm of 0."""
-    (x,) = floats("logsoftmax", x)
+    x = real("logsoftmax", x)
     return LogSoftmax(_axes("logsoftmax", axes, axis, x.ndim))(x)
 
 
