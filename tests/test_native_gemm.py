@@ -20,6 +20,7 @@ matmul = _core.bind("matmul", refuse)
 linear = _core.bind("linear", refuse)
 rng = np.random.default_rng(0)
 
+LAYOUTS = ["rows", "columns", "steps"]
 # One below, at and one above the tile's rows (6), its columns (8, 16 or 32 by dtype and target), the
 # in-place and packed regimes (12, 48, 192 rows) and the block of the inner axis (320).
 SIZES = [
@@ -60,7 +61,7 @@ def check(y: Any, a: Any, b: Any, bias: Any = None) -> None:
     assert (abs(y - expected) <= bound).all()
 
 
-@pytest.mark.parametrize("orders", itertools.product(["rows", "columns", "steps"], repeat=2))
+@pytest.mark.parametrize("orders", list(itertools.product(LAYOUTS, repeat=2)))
 def test_sizes_around_every_tile_in_every_layout(orders: tuple[str, str], dtype: str) -> None:
     for m, k, n in SIZES:
         a, b = laid_out((m, k), orders[0], dtype), laid_out((k, n), orders[1], dtype)

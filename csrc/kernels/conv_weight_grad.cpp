@@ -1,8 +1,9 @@
 // The weight gradient as a GEMM whose inner axis is the output pixels: rows are (tap, channel),
 // read in place through the window table; columns are the output channels of gy.
 //
-// Policy: pixels are summed kMaxInner at a time in a register, blocks in the buffer of one of at
-// most kSlots ranges of pixels, and the buffers pairwise; all of it depends on the sizes alone.
+// Policy: kInnerPixels products are summed in a register, kPieceBlocks of those in a buffer, the
+// pieces of one of at most kSlots ranges of pixels in another, and the ranges pairwise; all of it
+// depends on the sizes alone.
 #include <algorithm>
 
 #include "kernels/conv_core.h"
@@ -13,9 +14,10 @@ namespace babygrad::BABYGRAD_TARGET {
 namespace {
 
 constexpr std::int64_t kSlots = 16;
-constexpr std::int64_t kSlotBytes = 32 << 20;  // all buffers together
+constexpr std::int64_t kSlotBytes = 16 << 20;  // the buffers of all slots
 constexpr double kTaskWork = 1e6;              // multiply-adds
-constexpr std::int64_t kInnerPixels = 128;
+constexpr std::int64_t kInnerPixels = 128;  // 8 KB of gy and of x: with 256 they crowd L1
+constexpr std::int64_t kPieceBlocks = 16;
 
 template <class T>
 struct WeightGradTask {
@@ -44,25 +46,41 @@ struct WeightGradTask {
         }
     }
 
-    // Adds pixels [begin, end) for panels [panel, panel_end) to `buffer`, which it sets first.
+    // Sums pixels [begin, end) for panels [panel, panel_end) into `sum`, by way of `piece`.
     void run(std::int64_t begin, std::int64_t end, std::int64_t panel, std::int64_t panel_end,
-             T* buffer) const {
+             T* sum, T* piece) const {
         const std::int64_t capacity = std::min(kInnerPixels, end - begin);
         WindowTable<T> table(windows, capacity);
         Workspace gy_space(static_cast<std::size_t>(capacity * kTileColumns<T>) * sizeof(T));
-        T* gy = gy_space.template as<T>();
         for (std::int64_t p = begin; p < end; p += kInnerPixels) {
             const std::int64_t count = std::min(kInnerPixels, end - p);
+            const std::int64_t at = (p - begin) / kInnerPixels % kPieceBlocks;
+            const bool direct = p - begin < kPieceBlocks * kInnerPixels;
             table.fill(p, count);
-            for (std::int64_t g = 0; g < conv.groups; ++g)
-                for (std::int64_t j = panel; j < panel_end; ++j) {
-                    const std::int64_t column = j * kTileColumns<T>;
-                    pack_gy(p, count, g * outputs + column, outputs - column, gy);
-                    for (std::int64_t s = 0; s < windows.segments; ++s)
-                        multiply(table.at(s), count, g, gy, p > begin,
-                                 buffer + (g * inner() + s * windows.length) * row_size() + column);
-                }
+            add_block(table, p, count, panel, panel_end, at > 0, direct ? sum : piece,
+                      gy_space.template as<T>());
+            if (!direct && (at == kPieceBlocks - 1 || p + kInnerPixels >= end))
+                add_piece(panel, panel_end, piece, sum);
         }
+    }
+
+    void add_block(const WindowTable<T>& table, std::int64_t first, std::int64_t count,
+                   std::int64_t panel, std::int64_t panel_end, bool accumulate, T* out,
+                   T* gy) const {
+        for (std::int64_t g = 0; g < conv.groups; ++g)
+            for (std::int64_t j = panel; j < panel_end; ++j) {
+                const std::int64_t column = j * kTileColumns<T>;
+                pack_gy(first, count, g * outputs + column, outputs - column, gy);
+                for (std::int64_t s = 0; s < windows.segments; ++s)
+                    multiply(table.at(s), count, g, gy, accumulate,
+                             out + (g * inner() + s * windows.length) * row_size() + column);
+            }
+    }
+
+    void add_piece(std::int64_t panel, std::int64_t panel_end, const T* piece, T* sum) const {
+        for (std::int64_t row = 0; row < conv.groups * inner(); ++row)
+            for (std::int64_t j = panel * kTileColumns<T>; j < panel_end * kTileColumns<T>; ++j)
+                sum[row * row_size() + j] += piece[row * row_size() + j];
     }
 
     void multiply(const T* const* columns, std::int64_t count, std::int64_t group, const T* gy,
@@ -124,13 +142,17 @@ void indirect_weight_grad(const IndirectWeightGrad<T>& conv) {
     parts = ceil_div(task.panels, part_panels);
     const std::int64_t range = ceil_div(ceil_div(pixels, slots), kInnerPixels) * kInnerPixels;
     slots = range ? ceil_div(pixels, range) : 1;
-    Workspace buffer_space(static_cast<std::size_t>(slots * task.buffer_size()) * sizeof(T));
+    const std::int64_t buffers_each = range > kPieceBlocks * kInnerPixels ? 2 : 1;
+    Workspace buffer_space(static_cast<std::size_t>(buffers_each * slots * task.buffer_size()) *
+                           sizeof(T));
     T* buffers = buffer_space.as<T>();
     if (pixels == 0) std::fill_n(buffers, task.buffer_size(), T(0));
     parallel_for(pixels ? slots * parts : 0, [&](std::int64_t i) {
         const std::int64_t slot = i / parts, panel = i % parts * part_panels;
+        T* sum = buffers + slot * task.buffer_size();
         task.run(slot * range, std::min(pixels, (slot + 1) * range), panel,
-                 std::min(task.panels, panel + part_panels), buffers + slot * task.buffer_size());
+                 std::min(task.panels, panel + part_panels), sum,
+                 sum + (buffers_each - 1) * slots * task.buffer_size());
     });
     task.reduce(buffers, slots);
 }

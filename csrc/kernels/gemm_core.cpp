@@ -28,9 +28,9 @@ constexpr std::int64_t kPackPanels = 8;
 constexpr std::int64_t kNearElements = 1 << 17;
 // Bound on the memory of the packed right operand, and on that of separate sums.
 constexpr std::int64_t kPackedBytes = 32 << 20;
-// An inner axis this long is summed in ranges of at least half of it when the output is small; one
-// that is very long, always.
-constexpr std::int64_t kLongInner = 2048;
+// An inner axis longer than this is summed in pieces when the output is small; a very long one,
+// always. 100 blocks added one by one to a constant sum would be off by 1e-5.
+constexpr std::int64_t kLongInner = 4096;
 constexpr std::int64_t kVeryLongInner = 32768;
 constexpr std::int64_t kSmallOutput = 65536;
 constexpr std::int64_t kSlots = 16;
@@ -228,9 +228,9 @@ void gemm_whole(const Gemm<T>& g) {
 // long sums, and where the output alone is too small to share out.
 template <class T>
 std::int64_t slot_count(const Gemm<T>& g) {
-    if (g.k < kLongInner || (g.m * g.n > kSmallOutput && g.k < kVeryLongInner)) return 1;
+    if (g.k < kLongInner / 2 || (g.m * g.n > kSmallOutput && g.k < kVeryLongInner)) return 1;
     const std::int64_t fitting = kPackedBytes / static_cast<std::int64_t>(sizeof(T)) / (g.m * g.n);
-    return std::max<std::int64_t>(1, std::min({kSlots, 2 * g.k / kLongInner, fitting}));
+    return std::max<std::int64_t>(1, std::min({kSlots, 4 * g.k / kLongInner, fitting}));
 }
 
 template <class T>
@@ -240,15 +240,22 @@ void gemm_slots(const Gemm<T>& g, std::int64_t slots) {
     T* sums = sums_space.as<T>();
     const std::int64_t range = ceil_div(g.k, slots);
     parallel_for(slots, [&](std::int64_t slot) {
-        Gemm<T> part = g;
-        part.k = std::min(range, g.k - slot * range);
-        part.a += slot * range * g.a_column;
-        part.b += slot * range * g.b_row;
-        part.c = sums + slot * size;
-        part.c_row = g.n;
-        part.bias = nullptr;
-        part.accumulate = false;
-        gemm_whole(part);
+        const std::int64_t end = std::min(g.k, (slot + 1) * range);
+        T* sum = sums + slot * size;
+        for (std::int64_t k = slot * range; k < end; k += kLongInner) {
+            const bool first = k == slot * range;
+            Workspace space(first ? 0 : static_cast<std::size_t>(size) * sizeof(T));
+            Gemm<T> part = g;
+            part.k = std::min(kLongInner, end - k);
+            part.a += k * g.a_column;
+            part.b += k * g.b_row;
+            part.c = first ? sum : space.template as<T>();
+            part.c_row = g.n;
+            part.bias = nullptr;
+            part.accumulate = false;
+            gemm_whole(part);
+            for (std::int64_t i = 0; !first && i < size; ++i) sum[i] += part.c[i];
+        }
     });
     parallel_ranges(g.m, std::max<std::int64_t>(1, 16384 / g.n),
                     [&](std::int64_t begin, std::int64_t end) {

@@ -13,7 +13,7 @@
 namespace babygrad::BABYGRAD_TARGET {
 namespace {
 
-constexpr std::int64_t kInner = 512;         // inner indices between two roundings to double
+constexpr std::int64_t kInner = 128;         // inner indices between two additions to a double
 constexpr std::int64_t kBlock = 512;         // outputs whose sums are held in L1
 constexpr std::int64_t kRangeInner = 16384;  // inner indices of one task
 constexpr std::int64_t kTaskWork = 65536;
@@ -109,7 +109,7 @@ void gemv(const Gemv<T>& g) {
     const bool by_columns = g.a_row == 1 && g.a_column != 1;
     std::int64_t rows = std::min(kBlock, g.m), range = kRangeInner;
     if (by_columns)
-        range = std::clamp(kTaskWork / rows, kInner, kRangeInner);
+        range = std::clamp(kTaskWork / rows, 4 * kInner, kRangeInner);
     else
         rows = std::clamp(kTaskWork / std::clamp<std::int64_t>(g.k, 1, range), std::int64_t{4}, kBlock) / 4 * 4;
     const std::int64_t ranges = std::max<std::int64_t>(1, g.k / range);
