@@ -37,7 +37,9 @@ struct Entry {
 void add_entry(const Entry& entry);
 
 // The binding files; each has a function register_<file> that lists its entries.
-#define BABYGRAD_BINDINGS(X) X(elementwise) X(select) X(reduce) X(softmax) X(optimizer) X(norm) X(linalg) X(conv)
+#define BABYGRAD_BINDINGS(X)                                                          \
+    X(elementwise) X(select) X(reduce) X(softmax) X(optimizer) X(norm)                \
+    X(pooling) X(scatter) X(attention) X(linalg) X(conv)
 #define BABYGRAD_DECLARE(file) void register_##file();
 BABYGRAD_BINDINGS(BABYGRAD_DECLARE)
 #undef BABYGRAD_DECLARE
