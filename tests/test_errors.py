@@ -124,9 +124,9 @@ def test_message(device, name):
 def test_a_value_that_changed_in_place():
     # The versions are ticks of a clock, so that their numbers differ from run to run.
     pattern = (
-        r"^backward: an input of Multiply, of shape \(2,\), was modified in place after the operation "
-        r"had saved it: it is at version \d+, saved at version \d+\. Compute with a copy, or modify it "
-        r"after backward\(\)$"
+        r"^backward: an input of Multiply, of shape \(2,\), was modified in place after the "
+        r"operation had saved it: it is at version \d+, saved at version \d+\. "
+        r"Compute with a copy, or modify it after backward\(\)$"
     )
     with pytest.raises(RuntimeError, match=pattern):
         modified()

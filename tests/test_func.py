@@ -26,7 +26,7 @@ def test_grad_and_value(device):
     np.testing.assert_array_equal(gx.data, [6, 20])
     np.testing.assert_array_equal(gy.data, [1, 4])
     np.testing.assert_array_equal(func.grad(f, -1)(x, y).data, [1, 4])
-    assert not (value.requires_grad or slope.requires_grad or x.requires_grad)
+    assert not any(t.requires_grad for t in (value, slope, x))
 
 
 def test_nothing_is_written_into_grad(device):

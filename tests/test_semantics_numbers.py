@@ -156,13 +156,16 @@ def check():
 check()
 def work():
     x = Tensor.randn(64, 64)
-    y = ops.softmax(ops.gelu(x @ x)).sum() + ops.conv2d(x.reshape(1, 1, 64, 64), Tensor.randn(4, 1, 3, 3)).sum()
+    y = ops.softmax(ops.gelu(x @ x)).sum()
+    y = y + ops.conv2d(x.reshape(1, 1, 64, 64), Tensor.randn(4, 1, 3, 3)).sum()
     y.backward()
     check()
 work()
-thread = threading.Thread(target=work); thread.start(); thread.join()
 fresh = []
-thread = threading.Thread(target=lambda: fresh.append(sys.float_info.min / 2)); thread.start(); thread.join()
+for target in (work, lambda: fresh.append(sys.float_info.min / 2)):
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
 assert fresh[0] != 0.0
 print("denormals kept")
 """

@@ -247,7 +247,7 @@ def test_t10_a_broadcast_view_refuses_writes(device, dtype):
 
 def conv_loops(x, w, stride, padding, dilation, groups, upstream=None):
     """NCHW cross-correlation, one product at a time; with upstream also both gradients."""
-    n, c, h, wd = x.shape
+    n, _, h, wd = x.shape
     o, cg, kh, kw = w.shape
     px = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
     ho = (px.shape[2] - dilation[0] * (kh - 1) - 1) // stride[0] + 1

@@ -1,4 +1,4 @@
-"""T11, T12, T22 and T23 of the semantic contract: types, construction, numpy, reflected operators."""
+"""T11, T12, T22, T23 of the semantic contract: types, construction, numpy, operators."""
 
 from __future__ import annotations
 
@@ -237,11 +237,11 @@ REFLECTED = {
     "2 ** x": (lambda x: 2**x, lambda v: (2**v, 2**v * np.log(2))),
     "7 // x": (lambda x: 7 // x, lambda v: (7 // v, 0 * v)),
     "7 % x": (lambda x: 7 % x, lambda v: (7 % v, -(7 // v))),
-    "list + x": (lambda x: [1.0, 2.0] + x, lambda v: ([1, 2] + v, 1 + 0 * v)),
+    "list - x": (lambda x: [1.0, 2.0] - x, lambda v: ([1, 2] - v, -1 + 0 * v)),
     "float32 * x": (lambda x: np.float32(2) * x, lambda v: (2 * v, 2 + 0 * v)),
     "float64 - x": (lambda x: np.float64(2) - x, lambda v: (2 - v, -1 + 0 * v)),
     "array - x": (lambda x: np.array([3.0, 4.0]) - x, lambda v: ([3, 4] - v, -1 + 0 * v)),
-    "array / x": (lambda x: np.array([3.0, 4.0]) / x, lambda v: ([3, 4] / v, -np.array([3, 4]) / v**2)),
+    "array / x": (lambda x: np.array([3.0, 3.0]) / x, lambda v: ([3, 3] / v, -3 / v**2)),
     "M @ x": (
         lambda x: np.array([[1.0, 2.0], [3.0, 5.0]]) @ x,
         lambda v: ([[1, 2], [3, 5]] @ v, np.array([4.0, 7.0])),
@@ -269,6 +269,6 @@ def test_t23_reflected_operators(device, dtype, case):
 
 def test_t23_comparisons_with_the_number_first(device):
     x = Tensor([1.0, 3.0])
-    assert (2 < x).tolist() == [False, True]
+    assert (2 < x).tolist() == [False, True]  # noqa: SIM300
     assert (np.array([2.0, 2.0]) < x).tolist() == [False, True]
     assert isinstance(np.array([2.0, 2.0]) == x, Tensor)
