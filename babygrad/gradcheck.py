@@ -237,11 +237,12 @@ class _Call:
                     "gave different values; it must compute the same each time"
                 )
         strided = self.jacobians(self.places, [_strided(a) for a in self.arrays])
-        _check_same(together, strided, "from inputs that are not contiguous")
+        _check_same(together, strided, self.places, "from inputs that are not contiguous")
         if len(self.places) > 1:
             for position, i in enumerate(self.places):
                 alone = self.jacobians([i])
-                _check_same([[row[position]] for row in together], alone, f"for input {i} alone")
+                one = [[row[position]] for row in together]
+                _check_same(one, alone, [i], f"for input {i} alone")
 
 
 def _strided(array: NDArray) -> NDArray:
@@ -254,16 +255,20 @@ def _strided(array: NDArray) -> NDArray:
     return view
 
 
-def _check_same(together: list[list[NDArray]], other: list[list[NDArray]], how: str) -> None:
+def _check_same(
+    together: list[list[NDArray]], other: list[list[NDArray]], places: Sequence[int], how: str
+) -> None:
     for k, (row, again) in enumerate(zip(together, other, strict=True)):
         for i, (a, b) in enumerate(zip(row, again, strict=True)):
             # Another layout may add up in another order.
             tolerance = 1e-9 if a.dtype == FLOAT64 else 1e-3
-            if not np.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
-                j = np.unravel_index(int(np.nanargmax(np.abs(a - b))), a.shape)
+            same = np.isclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
+            if not same.all():
+                j = np.unravel_index(int(same.argmin()), a.shape)
                 raise RuntimeError(
-                    f"gradcheck: the gradient of output {k} computed {how} differs: "
-                    f"{b[j]} instead of {a[j]} for gradient {i}"
+                    f"gradcheck: the derivative of output {k} at {_plain(j[:1])}, flattened, with "
+                    f"respect to input {places[i]} at {_plain(j[1:])} is {b[j]} when computed "
+                    f"{how}, and {a[j]} otherwise"
                 )
 
 

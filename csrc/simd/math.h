@@ -135,7 +135,8 @@ inline f32v tanh(f32v x) {
     const f32v p = polynomial(z, splat(-5.70498872745e-3f), 2.06390887954e-2f, -5.37397155531e-2f,
                               1.33314422036e-1f, -3.33332819422e-1f);
     const f32v large = 1.0f - 2.0f / (exp(t + t) + 1.0f);
-    return select(t < 0.625f, fma(z * x, p, x), copy_sign(large, x));
+    // The sign is copied for the small x too, of which -0 would come out as +0.
+    return copy_sign(select(t < 0.625f, fma(z * x, p, x), large), x);
 }
 
 inline f32v sigmoid(f32v x) {
