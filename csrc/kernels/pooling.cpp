@@ -68,8 +68,26 @@ inline void for_windows(const Pooling& p, const View& image, const View& out, co
             fn(i, j, span(p, 0, i, image.shape[1]), span(p, 1, j, image.shape[2]));
 }
 
+// One tap of the windows at y: a larger value wins, or the first NaN, or the first pixel of all.
+// Instantiated with constant steps as well, so that contiguous channels become vector code.
+template <class T>
+inline void enter_tap(const T* __restrict x, T* __restrict y, std::int64_t* __restrict index,
+                      std::int64_t x_step, std::int64_t y_step, std::int64_t index_step,
+                      std::int64_t count, std::int64_t place) {
+    for (std::int64_t c = 0; c < count; ++c) {
+        const T value = x[c * x_step], best = y[c * y_step];
+        const std::int64_t winner = index[c * index_step];
+        const bool wins = (value > best) | ((value != value) & (best == best)) | (winner < 0);
+        y[c * y_step] = wins ? value : best;
+        index[c * index_step] = wins ? place : winner;
+    }
+}
+
 template <class T>
 void max_pool(const Pooling& p, const View& x, const View& y, const View& index) {
+    constexpr std::int64_t item = sizeof(T);
+    const std::int64_t xs = x.strides[3] / item, ys = y.strides[3] / item;
+    const std::int64_t is = index.strides[3] / 8;
     for_planes(x, [&](const Planes& q) {
         for_windows(p, x, y, [&](std::int64_t i, std::int64_t j, const Span& a, const Span& b) {
             for (std::int64_t c = q.first; c < q.last; ++c) {
@@ -77,15 +95,14 @@ void max_pool(const Pooling& p, const View& x, const View& y, const View& index)
                 at<std::int64_t>(index, q.n, i, j, c) = -1;
             }
             for_taps(p, a, b, [&](std::int64_t h, std::int64_t w) {
-                const std::int64_t place = h * x.shape[2] + w;
-                for (std::int64_t c = q.first; c < q.last; ++c) {
-                    const T value = at<T>(x, q.n, h, w, c);
-                    T& best = at<T>(y, q.n, i, j, c);
-                    std::int64_t& winner = at<std::int64_t>(index, q.n, i, j, c);
-                    const bool wins = value > best || (value != value && best == best) || winner < 0;
-                    best = wins ? value : best;
-                    winner = wins ? place : winner;
-                }
+                const std::int64_t place = h * x.shape[2] + w, count = q.last - q.first;
+                const T* value = &at<T>(x, q.n, h, w, q.first);
+                T* best = &at<T>(y, q.n, i, j, q.first);
+                std::int64_t* winner = &at<std::int64_t>(index, q.n, i, j, q.first);
+                if (xs == 1 && ys == 1 && is == 1)
+                    enter_tap(value, best, winner, 1, 1, 1, count, place);
+                else
+                    enter_tap(value, best, winner, xs, ys, is, count, place);
             });
         });
     });

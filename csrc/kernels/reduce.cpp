@@ -1,5 +1,5 @@
 // Reductions. Sums and products of float32 are kept in float64, so a sum of 2^25 ones is exact;
-// float64 sums run in at least 64 partial sums. Every reduction is the same column walk: rows of the
+// float64 sums run in 64 partial sums, in blocks of 32 rows. Every reduction is the same column walk: rows of the
 // reduced part are folded into a row of accumulators, four at a time; a reduction along contiguous
 // memory cuts it into rows of 64. Cost: memory bandwidth.
 #include "kernels/reduce.h"
@@ -67,6 +67,7 @@ struct Min : Sum<A> {
 
 constexpr std::int64_t kWidth = 64;           // columns that a contiguous reduction is cut into
 constexpr std::int64_t kColumns = 1024;       // of accumulators, which stay in the first cache
+constexpr std::int64_t kBlock = 32;           // rows folded before they join the total
 constexpr std::int64_t kChunk = 1 << 16;      // elements per chunk
 
 struct Axis {
@@ -150,11 +151,10 @@ void enter_rows(typename R::Acc* acc, const char* x, std::int64_t row_step, std:
     for (; i < rows; ++i) enter_row<R, T>(acc, x + i * row_step, step, n);
 }
 
-// Reduces the rows [begin, end), counted over the outer reduced axes, of `n` columns at x.
+// Folds the rows [begin, end), counted over the outer reduced axes, of `n` columns at x into acc.
 template <class R, class T>
-void reduce_range(const Plan& plan, typename R::Acc* acc, const char* x, std::int64_t n,
-                  std::int64_t begin, std::int64_t end) {
-    for (std::int64_t j = 0; j < n; ++j) acc[j] = R::start();
+void enter_range(const Plan& plan, typename R::Acc* acc, const char* x, std::int64_t n,
+                 std::int64_t begin, std::int64_t end) {
     while (begin < end) {
         const std::int64_t first = begin % plan.rows.n;
         const std::int64_t left = plan.rows.n - first;
@@ -164,6 +164,23 @@ void reduce_range(const Plan& plan, typename R::Acc* acc, const char* x, std::in
         if (plan.rest > 0 && first + rows == plan.rows.n)
             enter_row<R, T>(acc, p + plan.rows.n * plan.rows.x, plan.columns.x, plan.rest);
         begin += rows;
+    }
+}
+
+// The same from nothing, in blocks, so that rounding errors grow with the number of blocks.
+template <class R, class T>
+void reduce_range(const Plan& plan, typename R::Acc* acc, const char* x, std::int64_t n,
+                  std::int64_t begin, std::int64_t end) {
+    const auto clear = [n](typename R::Acc* a) {
+        for (std::int64_t j = 0; j < n; ++j) a[j] = R::start();
+    };
+    clear(acc);
+    if (end - begin <= kBlock) return enter_range<R, T>(plan, acc, x, n, begin, end);
+    typename R::Acc block[kColumns];
+    for (; begin < end; begin += kBlock) {
+        clear(block);
+        enter_range<R, T>(plan, block, x, n, begin, begin + kBlock < end ? begin + kBlock : end);
+        for (std::int64_t j = 0; j < n; ++j) acc[j] = R::join(acc[j], block[j]);
     }
 }
 
