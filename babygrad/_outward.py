@@ -40,7 +40,9 @@ class TensorOutward:
     def item(self) -> Any:
         """The only element as a Python number; raises unless there is exactly one."""
         if self._data.size != 1:
-            raise ValueError(f"item: a tensor of shape {self.shape} has {self.size} elements, not 1")
+            raise ValueError(
+                f"item: a tensor of shape {self.shape} has {self.size} elements, not 1"
+            )
         return self._data.item()
 
     def tolist(self) -> Any:

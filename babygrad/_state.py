@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ThreadState(threading.local):
-    """Settings that belong to one thread; the class attributes are what a new thread starts with."""
+    """Settings of one thread; the class attributes are what a new thread starts with."""
 
     grad_enabled: bool = True
     device: Device | None = None

@@ -75,47 +75,47 @@ def grad(
     >>> babygrad.grad(first, x).item()
     18.0
     """
-    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for i, tensor in enumerate(ins):
+        if not tensor._requires_grad:
+            raise ValueError(f"grad: input {i} of shape {tensor.shape} does not require grad")
+    keys = [id(_vertex_of(tensor)) for tensor in ins]
+    found: dict[int, Tensor] = {}
+
+    def collect(vertex: Vertex, gradient: Tensor) -> None:
+        if id(vertex) in keys:
+            found[id(vertex)] = gradient
+
+    roots, seeds = _roots(outputs, grad_outputs)
+    previous = _local.grad_enabled, _local.device
+    _local.grad_enabled = create_graph
+    try:
+        retain = create_graph if retain_graph is None else retain_graph
+        _walk(roots, seeds, collect, retain_graph=retain, create_graph=create_graph, only=set(keys))
+    finally:
+        _local.grad_enabled, _local.device = previous
+    for i, key in enumerate(keys):
+        if key not in found and not allow_unused:
+            raise RuntimeError(
+                f"grad: the outputs do not depend on input {i} of shape {ins[i].shape}; "
+                "pass allow_unused=True to get None for it"
+            )
+    results = tuple(found.get(key) for key in keys)
+    return results[0] if isinstance(inputs, Tensor) else results
+
+
+def _roots(outputs: Any, grad_outputs: Any) -> tuple[list[Tensor], list[Tensor]]:
+    """The outputs that have a graph, and their upstream gradients."""
+    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     if grad_outputs is None or isinstance(outputs, Tensor):
         upstream = [grad_outputs] * len(outs)
     else:
         upstream = list(grad_outputs)
     if len(upstream) != len(outs):
         raise ValueError(f"grad: {len(upstream)} grad_outputs for {len(outs)} outputs")
-    for i, tensor in enumerate(ins):
-        if not tensor._requires_grad:
-            raise ValueError(f"grad: input {i} of shape {tensor.shape} does not require grad")
-    seeds = [_seed(out, g, "grad") for out, g in zip(outs, upstream, strict=True)]
-    wanted = {id(_vertex_of(t)) for t in ins}
-    found: dict[int, Tensor] = {}
-
-    def collect(vertex: Vertex, gradient: Tensor) -> None:
-        if id(vertex) in wanted:
-            found[id(vertex)] = gradient
-
-    roots = [(out, seed) for out, seed in zip(outs, seeds, strict=True) if out._requires_grad]
-    previous = _local.grad_enabled, _local.device
-    _local.grad_enabled = create_graph
-    try:
-        _walk(
-            [out for out, _ in roots],
-            [seed for _, seed in roots],
-            collect,
-            retain_graph=create_graph if retain_graph is None else retain_graph,
-            create_graph=create_graph,
-            only=wanted,
-        )
-    finally:
-        _local.grad_enabled, _local.device = previous
-    results = [found.get(id(_vertex_of(t))) for t in ins]
-    for i, result in enumerate(results):
-        if result is None and not allow_unused:
-            raise RuntimeError(
-                f"grad: the outputs do not depend on input {i} of shape {ins[i].shape}; "
-                "pass allow_unused=True to get None for it"
-            )
-    return results[0] if isinstance(inputs, Tensor) else tuple(results)
+    seeds = [_seed(out, given, "grad") for out, given in zip(outs, upstream, strict=True)]
+    live = [i for i, out in enumerate(outs) if out._requires_grad]
+    return [outs[i] for i in live], [seeds[i] for i in live]
 
 
 def _walk(

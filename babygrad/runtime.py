@@ -96,7 +96,7 @@ def empty_cache() -> None:
 
 
 def memory_stats() -> dict[str, int]:
-    """Of `cpu:cpp`'s allocator: bytes in use, their peak, bytes cached, their limit, hits, misses."""
+    """What `cpu:cpp`'s allocator has: bytes in use, peak, cached and their limit, hits, misses."""
     core = _core()
     return {} if core is None else dict(core.memory_stats())
 

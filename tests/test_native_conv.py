@@ -90,11 +90,15 @@ def windows(case: Case, array: Any) -> Iterator[tuple[int, int, Any]]:
     for i, j in np.ndindex(*case.w[:2]):
         top, left = i * case.dilation[0], j * case.dilation[1]
         _, height, width, _ = case.y
-        yield i, j, array[
-            :,
-            top : top + (height - 1) * case.stride[0] + 1 : case.stride[0],
-            left : left + (width - 1) * case.stride[1] + 1 : case.stride[1],
-        ]
+        yield (
+            i,
+            j,
+            array[
+                :,
+                top : top + (height - 1) * case.stride[0] + 1 : case.stride[0],
+                left : left + (width - 1) * case.stride[1] + 1 : case.stride[1],
+            ],
+        )
 
 
 def oracle(case: Case, x: Any, w: Any, b: Any, gy: Any) -> tuple[Any, Any, Any]:

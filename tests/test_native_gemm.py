@@ -21,12 +21,12 @@ linear = _core.bind("linear", refuse)
 rng = np.random.default_rng(0)
 
 LAYOUTS = ["rows", "columns", "steps"]
-# One below, at and one above the tile's rows (6), its columns (8, 16 or 32 by dtype and target), the
-# in-place and packed regimes (12, 48, 192 rows) and the block of the inner axis (320).
+# One below, at and one above the tile's rows (6), its columns (8, 16 or 32 by dtype and target),
+# the in-place and packed regimes (12, 48, 192 rows) and the block of the inner axis (320).
 SIZES = [
-    (1, 1, 1), (1, 9, 40), (2, 3, 4), (5, 7, 15), (6, 16, 16), (7, 17, 17), (8, 5, 33), (9, 320, 31),
-    (10, 321, 8), (11, 31, 65), (12, 64, 32), (13, 640, 7), (49, 33, 48), (97, 700, 34), (191, 20, 50),
-    (193, 330, 129), (40, 1, 40), (1, 700, 300), (300, 700, 1), (3, 2500, 5),
+    (1, 1, 1), (1, 9, 40), (2, 3, 4), (5, 7, 15), (6, 16, 16), (7, 17, 17), (8, 5, 33),
+    (9, 320, 31), (10, 321, 8), (11, 31, 65), (12, 64, 32), (13, 640, 7), (49, 33, 48), (97, 700, 34),
+    (191, 20, 50), (193, 330, 129), (40, 1, 40), (1, 700, 300), (300, 700, 1), (3, 2500, 5),
 ]  # fmt: skip
 
 
