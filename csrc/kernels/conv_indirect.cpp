@@ -16,41 +16,81 @@ namespace {
 constexpr double kTaskWork = 1e6;     // multiply-adds; about 20 us at the peak
 constexpr double kSerialWork = 256e3;
 constexpr std::int64_t kMinTasks = 8;  // worth splitting the output channels for
-constexpr std::int64_t kPackChannels = 16;
+constexpr std::int64_t kPackRun = 256;  // elements of one output channel transposed at a time
+
+// Where row k of panel p of the packed weights starts: at[k] + p * step[k].
+struct PackedRow {
+    std::int64_t at, step;
+};
 
 // Packed weights: group, inner block, panel, inner index, column.
 template <class T>
 struct PackedWeights {
     const Weights<const T>& weights;
-    std::int64_t taps_w, channels, inner, outputs, panels;
+    std::int64_t taps_h, taps_w, channels, outputs, panels;
     InnerBlocks blocks;
+    PackedRow* rows;
 
-    std::int64_t group_size() const { return inner * panels * kTileColumns<T>; }
+    std::int64_t taps() const { return taps_h * taps_w; }
+    std::int64_t inner() const { return taps() * channels; }
+    std::int64_t group_size() const { return inner() * panels * kTileColumns<T>; }
     std::int64_t panel_at(std::int64_t group, const InnerBlock& block, std::int64_t panel) const {
-        return group * group_size() +
-               (blocks.start(block) * panels + panel * block.size()) * kTileColumns<T>;
+        const PackedRow& first = rows[blocks.start(block)];
+        return group * group_size() + first.at + panel * first.step;
     }
 
-    // One panel. All taps of a few channels at a time: in the usual layout (O, C, KH, KW) they are
-    // neighbours, and every line of memory is read once.
+    void find_rows() const {
+        blocks.each([&](const InnerBlock& block) {
+            const std::int64_t start = blocks.start(block);
+            for (std::int64_t k = 0; k < block.size(); ++k)
+                rows[start + k] = {(start * panels + k) * kTileColumns<T>,
+                                   block.size() * kTileColumns<T>};
+        });
+    }
+
+    // One panel of one group. The taps of a channel are neighbours in the usual layout
+    // (O, C, KH, KW), in either direction: transposing those runs reads every line once, which is
+    // three times faster than gathering.
     void pack(T* packed, std::int64_t group, std::int64_t panel) const {
         const std::int64_t j = panel * kTileColumns<T>;
         const T* w = weights.data + group * weights.group + j * weights.output;
-        for (std::int64_t c = 0; c < channels; c += kPackChannels) {
-            const std::int64_t end = std::min(c + kPackChannels, channels);
-            for (std::int64_t tap = 0; tap < inner / channels; ++tap)
-                for (std::int64_t i = c; i < end;) {
-                    const std::int64_t k = tap * channels + i;
-                    const InnerBlock block = blocks.find(k);
-                    const std::int64_t at = k - blocks.start(block);
-                    const std::int64_t count = std::min(end - i, block.size() - at);
-                    pack_panel(w + tap / taps_w * weights.tap_h + tap % taps_w * weights.tap_w +
-                                   i * weights.channel,
-                               weights.channel, weights.output, count, outputs - j,
-                               packed + panel_at(group, block, panel) + at * kTileColumns<T>);
-                    i += count;
-                }
+        T* out = packed + group * group_size();
+        const bool forward = weights.tap_w == 1 && weights.tap_h == taps_w;
+        const bool backward = weights.tap_w == -1 && weights.tap_h == -taps_w;
+        if ((forward || backward) && outputs - j >= kTileColumns<T> && taps() <= kPackRun)
+            pack_runs(backward ? w - (taps() - 1) : w, backward, panel, out);
+        else
+            pack_taps(w, panel, outputs - j, out);
+    }
+
+private:
+    T* row(T* packed, std::int64_t panel, std::int64_t tap, std::int64_t channel) const {
+        const PackedRow& r = rows[tap * channels + channel];
+        return packed + r.at + panel * r.step;
+    }
+
+    void pack_runs(const T* w, bool backward, std::int64_t panel, T* out) const {
+        constexpr std::int64_t n = kTileColumns<T>;
+        alignas(64) T run[kPackRun * n];
+        const std::int64_t chunk = weights.channel == taps() ? kPackRun / taps() : 1;
+        for (std::int64_t c = 0; c < channels; c += chunk) {
+            const std::int64_t count = std::min(chunk, channels - c);
+            pack_panel(w + c * weights.channel, std::int64_t{1}, weights.output, count * taps(), n,
+                       run);
+            for (std::int64_t i = 0; i < count; ++i)
+                for (std::int64_t t = 0; t < taps(); ++t)
+                    std::copy_n(run + (i * taps() + t) * n, n,
+                                row(out, panel, backward ? taps() - 1 - t : t, c + i));
         }
+    }
+
+    void pack_taps(const T* w, std::int64_t panel, std::int64_t width, T* out) const {
+        for (std::int64_t c = 0; c < channels; ++c)
+            for (std::int64_t t = 0; t < taps(); ++t)
+                pack_panel(w + t / taps_w * weights.tap_h + t % taps_w * weights.tap_w +
+                               c * weights.channel,
+                           std::int64_t{0}, weights.output, std::int64_t{1}, width,
+                           row(out, panel, t, c));
     }
 };
 
@@ -123,13 +163,16 @@ void indirect_conv(const IndirectConv<T>& conv) {
     if (pixels == 0 || conv.y.c == 0) return;
     if (inner == 0) return fill_bias(conv);
     const std::int64_t outputs = conv.y.c / conv.groups;
+    Workspace rows_space(static_cast<std::size_t>(inner) * sizeof(PackedRow));
     const PackedWeights<T> weights{conv.weights,
+                                   conv.h.taps,
                                    conv.w.taps,
                                    windows.channels,
-                                   inner,
                                    outputs,
                                    ceil_div(outputs, kTileColumns<T>),
-                                   InnerBlocks(windows.segments, windows.length)};
+                                   InnerBlocks(windows.segments, windows.length),
+                                   rows_space.as<PackedRow>()};
+    weights.find_rows();
     Workspace packed_space(static_cast<std::size_t>(weights.group_size() * conv.groups) *
                            sizeof(T));
     T* packed = packed_space.as<T>();

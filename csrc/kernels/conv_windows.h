@@ -3,7 +3,8 @@
 //
 // A piece is one tap's channels or, where the taps of a row are adjacent in memory, a whole row of
 // the window: longer runs for the micro-kernel, which is what makes few channels fast. Pieces that
-// lie outside the image point at zeros; a row that is partly outside is copied next to its zeros.
+// lie outside the image point at zeros; the two ends of an image row, where window rows are partly
+// outside, are copied next to their zeros, once for all the windows and taps that read them.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,7 @@ struct TapAxis {
 
 namespace {
 
-// Border copies of one block of pixels take at most this much.
+// The copied ends of image rows of one block of pixels take at most this much.
 constexpr std::int64_t kBorderBytes = 16 << 20;
 constexpr std::int64_t kBlockPixels = 96;
 
@@ -41,15 +42,37 @@ struct Windows {
     std::int64_t channels;  // of one group
     bool by_rows;
     std::int64_t segments, length;
+    std::int64_t left, right;  // columns before `left` and from `right` on are partly outside
 
     Windows(const Image<const T>& image, const TapAxis& taps_h, const TapAxis& taps_w,
             std::int64_t height, std::int64_t width, std::int64_t groups)
         : x(image), h(taps_h), w(taps_w), out_h(height), out_w(width), channels(image.c / groups) {
-        const std::int64_t inner = h.taps * w.taps * channels;
-        by_rows = groups == 1 && w.taps > 1 && w.step == 1 && x.stride_w == x.c &&
-                  inner * kBlockPixels * static_cast<std::int64_t>(sizeof(T)) <= kBorderBytes;
+        left = below(w.first, 0, out_w);
+        right = below(w.first, x.w - w.taps + 1, out_w);
+        if (right < left) right = left;
+        const bool fits = left_columns() <= 2 * w.taps && right_columns() <= 2 * w.taps &&
+                          border_size(kBlockPixels) * static_cast<std::int64_t>(sizeof(T)) <=
+                              kBorderBytes;
+        by_rows = groups == 1 && w.taps > 1 && w.step == 1 && x.stride_w == x.c && fits;
         segments = by_rows ? h.taps : h.taps * w.taps;
         length = by_rows ? w.taps * channels : channels;
+    }
+
+    // How many of `run` positions iw, iw + stride, ... lie below `limit`.
+    std::int64_t below(std::int64_t iw, std::int64_t limit, std::int64_t run) const {
+        if (iw >= limit) return 0;
+        const std::int64_t count = (limit - iw + w.stride - 1) / w.stride;
+        return count < run ? count : run;
+    }
+    // Image columns that the windows at either end reach.
+    std::int64_t left_columns() const { return left ? (left - 1) * w.stride + w.taps : 0; }
+    std::int64_t right_columns() const {
+        return right < out_w ? (out_w - 1 - right) * w.stride + w.taps : 0;
+    }
+    // Elements of the copied ends that `count` pixels may need: those of each row of windows.
+    std::int64_t border_size(std::int64_t count) const {
+        const std::int64_t rows = out_w ? count / out_w + 2 : 0;
+        return rows * h.taps * (left_columns() + right_columns()) * channels;
     }
     std::int64_t pixels() const { return x.n * out_h * out_w; }
 };
@@ -78,10 +101,9 @@ public:
           capacity_(capacity),
           pointers_(static_cast<std::size_t>(windows.segments * capacity) * sizeof(T*)),
           zeros_(static_cast<std::size_t>(zero_count(windows)) * sizeof(T)),
-          border_(windows.by_rows ? static_cast<std::size_t>(capacity * windows.segments *
-                                                             windows.length) *
-                                        sizeof(T)
-                                  : 0) {
+          border_(windows.by_rows
+                      ? static_cast<std::size_t>(windows.border_size(capacity)) * sizeof(T)
+                      : 0) {
         std::memset(zeros_.template as<T>(), 0,
                     static_cast<std::size_t>(zero_count(windows)) * sizeof(T));
     }
@@ -94,6 +116,7 @@ public:
     // Pixels [first, first + count) of all images in C order.
     void fill(std::int64_t first, std::int64_t count) {
         border_used_ = border_.template as<T>();
+        for (Ends& ends : ends_) ends.row = nullptr;
         std::int64_t ow = first % windows_.out_w;
         std::int64_t oh = first / windows_.out_w % windows_.out_h;
         std::int64_t image = first / (windows_.out_w * windows_.out_h);
@@ -129,7 +152,7 @@ private:
             }
             const T* row = v.x.data + image * v.x.stride_n + ih * v.x.stride_h;
             if (v.by_rows) {
-                fill_rows(out, row, ow * v.w.stride + v.w.first, run);
+                fill_rows(out, row, ow, run);
             } else {
                 for (std::int64_t s = 0; s < per_row; ++s)
                     fill_taps(out + s * capacity_, row,
@@ -142,53 +165,71 @@ private:
         for (std::int64_t p = begin; p < end; ++p) out[p] = zeros_.template as<T>();
     }
 
-    // How many of `run` positions iw, iw + stride, ... lie below `limit`.
-    std::int64_t below(std::int64_t iw, std::int64_t limit, std::int64_t run) const {
-        if (iw >= limit) return 0;
-        const std::int64_t count = (limit - iw + windows_.w.stride - 1) / windows_.w.stride;
-        return count < run ? count : run;
-    }
-
     // One tap: inside where 0 <= iw < width.
     void fill_taps(const T** out, const T* row, std::int64_t iw, std::int64_t run) {
-        const std::int64_t begin = below(iw, 0, run), end = below(iw, windows_.x.w, run);
+        const std::int64_t begin = windows_.below(iw, 0, run);
+        const std::int64_t end = windows_.below(iw, windows_.x.w, run);
         fill_zeros(out, 0, begin);
-        fill_pointers(out, row, iw, begin, end);
+        fill_pointers(out, row + iw * windows_.x.stride_w, begin, end);
         fill_zeros(out, end, run);
     }
 
-    void fill_pointers(const T** out, const T* row, std::int64_t iw, std::int64_t begin,
-                       std::int64_t end) {
+    // out[p] = base + p pixels' distance.
+    void fill_pointers(const T** out, const T* base, std::int64_t begin, std::int64_t end) const {
         const std::int64_t step = windows_.w.stride * windows_.x.stride_w;
-        const T* base = row + iw * windows_.x.stride_w;
         for (std::int64_t p = begin; p < end; ++p) out[p] = base + p * step;
     }
 
-    // A row of taps from column iw on: whole where 0 <= iw and iw + taps <= width.
-    void fill_rows(const T** out, const T* row, std::int64_t iw, std::int64_t run) {
-        const std::int64_t begin = below(iw, 0, run);
-        std::int64_t end = below(iw, windows_.x.w - windows_.w.taps + 1, run);
-        if (end < begin) end = begin;
-        for (std::int64_t p = 0; p < begin; ++p)
-            out[p] = border_row(row, iw + p * windows_.w.stride);
-        fill_pointers(out, row, iw, begin, end);
-        for (std::int64_t p = end; p < run; ++p)
-            out[p] = border_row(row, iw + p * windows_.w.stride);
+    // Rows of taps of the output columns [ow, ow + run).
+    void fill_rows(const T** out, const T* row, std::int64_t ow, std::int64_t run) {
+        const Windows<T>& v = windows_;
+        const auto clip = [&](std::int64_t column) {
+            return column < ow ? 0 : column - ow < run ? column - ow : run;
+        };
+        const std::int64_t begin = clip(v.left), end = clip(v.right);
+        const std::int64_t step = v.w.stride * v.channels;
+        fill_pointers(out, row + (v.w.first + ow * v.w.stride) * v.channels, begin, end);
+        if (begin == 0 && end == run) return;
+        const Ends& ends = row_ends(row);
+        fill_pointers(out, ends.left + ow * step, 0, begin);
+        fill_pointers(out, ends.right + (ow - v.right) * step, end, run);
     }
 
-    const T* border_row(const T* row, std::int64_t iw) {
-        const std::int64_t taps = windows_.w.taps, c = windows_.channels;
-        std::int64_t begin = iw < 0 ? -iw : 0;
-        std::int64_t end = windows_.x.w - iw < taps ? windows_.x.w - iw : taps;
-        if (begin >= end) return zeros_.template as<T>();
+    // The two ends of an image row beside their zeros.
+    struct Ends {
+        const T* row;
+        const T *left, *right;
+    };
+
+    const Ends& row_ends(const T* row) {
+        const Windows<T>& v = windows_;
+        const auto row_bytes = static_cast<std::uintptr_t>(v.x.w * v.channels) * sizeof(T);
+        Ends& ends = ends_[reinterpret_cast<std::uintptr_t>(row) / (row_bytes + 1) % kEnds];
+        if (ends.row != row) {
+            ends.row = row;
+            ends.left = copy_columns(row, v.w.first, v.left_columns());
+            ends.right =
+                copy_columns(row, v.w.first + v.right * v.w.stride, v.right_columns());
+        }
+        return ends;
+    }
+
+    const T* copy_columns(const T* row, std::int64_t first, std::int64_t columns) {
+        const std::int64_t c = windows_.channels, width = windows_.x.w;
+        const auto clip = [&](std::int64_t column) {
+            return column < 0 ? 0 : column < columns ? column : columns;
+        };
+        const std::int64_t begin = clip(-first) * c, end = clip(width - first) * c;
         T* copy = border_used_;
-        border_used_ += taps * c;
-        for (std::int64_t j = 0; j < begin * c; ++j) copy[j] = 0;
-        for (std::int64_t j = begin * c; j < end * c; ++j) copy[j] = row[iw * c + j];
-        for (std::int64_t j = end * c; j < taps * c; ++j) copy[j] = 0;
+        border_used_ += columns * c;
+        for (std::int64_t j = 0; j < begin; ++j) copy[j] = 0;
+        for (std::int64_t j = begin; j < end; ++j) copy[j] = row[first * c + j];
+        for (std::int64_t j = end < begin ? begin : end; j < columns * c; ++j) copy[j] = 0;
         return copy;
     }
 
+    static constexpr std::size_t kEnds = 32;
+    Ends ends_[kEnds];
     Windows<T> windows_;
     std::int64_t capacity_;
     Workspace pointers_, zeros_, border_;
