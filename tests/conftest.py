@@ -14,6 +14,9 @@ import babygrad
 # `from samples import ...`: pytest's importlib mode puts no test folder on the path.
 sys.path.append(str(Path(__file__).parent))
 
+# Programs that the tests start must import the installed package, not the folder they start in.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 DEVICES = ("cpu:numpy", "cpu:cpp", "cpu:numba")
 
 

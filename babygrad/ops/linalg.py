@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from babygrad.autograd import Function, NDArray
+from babygrad.autograd import Function, NDArray, is_grad_enabled
 from babygrad.dtypes import float_of
-from babygrad.ops._common import broadcast_shape, promoted
+from babygrad.ops._common import broadcast_shape, like, promoted
 from babygrad.ops.reduction import summation
 from babygrad.ops.shape import Reshape, permute, reshape, swapaxes, unsqueeze
 from babygrad.tensor import Tensor
@@ -100,6 +100,24 @@ class Linear(Function):
         return self.xp.linear(x, weight, self.xp.reshape(bias[0], (-1,)) if bias else None)
 
     def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, ...]:
+        if is_grad_enabled():
+            return self._recorded_backward(out_grad, node)
+        x, weight, *bias = node._inputs
+        xp, shape = self.xp, out_grad.shape
+        rows = math.prod(shape[:-1])
+        g = xp.reshape(out_grad._data, (rows, shape[-1]))
+        gx = gw = None
+        if x.requires_grad:
+            gx = like(xp.reshape(xp.matmul(g, weight._data.T), x.shape), out_grad)
+        if weight.requires_grad:
+            gw = like(xp.matmul(xp.reshape(x._data, (rows, x.shape[-1])).T, g), out_grad)
+        gb = [
+            like(xp.reshape(xp.sum(g, 0), b.shape), out_grad) if b.requires_grad else None
+            for b in bias
+        ]
+        return gx, gw, *gb
+
+    def _recorded_backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, ...]:
         x, weight, *bias = node._inputs
         gx = gw = None
         if x.requires_grad:
@@ -135,8 +153,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """
     given = (x, weight) if bias is None else (x, weight, bias)
     tensors = promoted("linear", *given)
-    wanted = float_of(tensors[0]._data.dtype)
-    tensors = [t.astype(wanted) for t in tensors]
+    if tensors[0]._data.dtype.kind != "f":
+        tensors = [t.astype(float_of(t._data.dtype)) for t in tensors]
     i, w = tensors[0].shape, tensors[1].shape
     if len(w) != 2 or not i or i[-1] != w[0]:
         raise ValueError(

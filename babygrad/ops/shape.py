@@ -51,6 +51,8 @@ def astype(a: Tensor, dtype: Any) -> Tensor:
     dtype : str or dtype
         Gradients flow through casts between floating types.
     """
+    if dtype is a._data.dtype:
+        return a
     wanted = as_dtype(dtype, "astype")
     return a if wanted is a._data.dtype or wanted == a._data.dtype else Cast(wanted)(a)
 
@@ -253,7 +255,8 @@ def _broadcast(op: str, a: Tensor, sizes: tuple[int, ...]) -> Tensor:
 def expand_to_reduced(g: Tensor, shape: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
     """A reduction's gradient, whose `axes` are gone, repeated along them to the input's shape."""
     kept = with_ones(shape, axes)
-    return BroadcastTo(shape)(g if g._data.shape == kept else Reshape(kept)(g))
+    as_it_is = g._data.ndim == 0 or g._data.shape == kept
+    return BroadcastTo(shape)(g if as_it_is else Reshape(kept)(g))
 
 
 def with_ones(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
