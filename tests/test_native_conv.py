@@ -120,7 +120,7 @@ def oracle(case: Case, x: Any, w: Any, b: Any, gy: Any) -> tuple[Any, Any, Any]:
 
 
 def close(result: Any, expected: Any, length: int) -> None:
-    """Sums of `length` products of numbers up to 1 in blocks; the oracle's are one long float64 sum."""
+    """Sums of `length` products of numbers up to 1; the oracle's are one long float64 sum."""
     assert result.shape == expected.shape
     bound = 16 * np.finfo(result.dtype).eps * np.sqrt(length + 1) + np.finfo(float).eps * length
     assert not expected.size or abs(result - expected).max() <= bound

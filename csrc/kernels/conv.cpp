@@ -125,7 +125,7 @@ void forward_as(const View& x_view, const View& w, const View* b, const ConvGeom
         return gemm(Gemm<T>{x.n * x.h * x.w, outputs, x.c, x.data, x.stride_w, 1, weights, s.in,
                             s.out, y.data, y.c, bias});
     conv(IndirectConv<T>{x, forward_axis(w, g, 0), forward_axis(w, g, 1), g.groups,
-                         Weights<const T>{weights, s.h, s.w, s.in, s.out, outputs / g.groups * s.out},
+                         {weights, s.h, s.w, s.in, s.out, outputs / g.groups * s.out},
                          bias, y},
          is_depthwise(x_view, y_view, g));
 }

@@ -5,8 +5,8 @@
 // gradient sums one output row in a register, and the sums of at most kSlots ranges of rows
 // pairwise. Two rows of three weights (or sums) for two vectors of channels stay in registers while
 // the pixels pass by, so that the only load of a multiply-add is its pixel. Two adjacent vectors,
-// because the pixels of one vector are a multiple of a line apart, where the L1 cache of Zen 3 serves
-// one load per cycle instead of two: 10 cycles per vector of a 3x3 output instead of 5.
+// because the pixels of one are a multiple of a line apart, and such loads go one by one: 3x3 takes
+// 11 cycles per vector of the output, with single vectors 15.
 #include <algorithm>
 
 #include "kernels/conv_core.h"
@@ -175,7 +175,8 @@ struct Run {
     }
 };
 
-// The taps t of an axis that output o reads inside the image: 0 <= o * stride + first + t * step < n.
+// The taps t of an axis that output o reads inside an image of n: 0 <= o * stride + first + t * step
+// < n.
 struct TapRange {
     std::int64_t begin, end;
 };

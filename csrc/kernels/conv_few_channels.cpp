@@ -1,6 +1,6 @@
-// The input gradient of a first layer, whose few channels would leave most of a tile's columns empty:
-// every output pixel's products with all weights as one GEMM, whose columns are (tap, channel), and
-// their overlapping sums into the input, a band of rows at a time.
+// The input gradient of a first layer, whose few channels would leave most of a tile's columns
+// empty: every output pixel's products with all weights as one GEMM, whose columns are (tap,
+// channel), and their overlapping sums into the input, a band of rows at a time.
 //
 // Policy: gemm_core.h for the products; the taps of an input pixel are added in the order of the
 // output pixels. A band recomputes the output rows that it shares with its neighbours, so that no

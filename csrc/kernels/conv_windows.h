@@ -80,15 +80,14 @@ struct Windows {
 // Pointers to the pixels [first, first + count) of all images in C order.
 template <class T>
 void pixel_pointers(const Image<T>& image, std::int64_t first, std::int64_t count, T** out) {
-    std::int64_t w = first % image.w, h = first / image.w % image.h;
-    std::int64_t n = first / (image.w * image.h);
-    for (std::int64_t i = 0; i < count; ++i) {
-        out[i] = image.data + n * image.stride_n + h * image.stride_h + w * image.stride_w;
-        if (++w < image.w) continue;
-        w = 0;
-        if (++h < image.h) continue;
-        h = 0;
-        ++n;
+    std::int64_t w = first % image.w, row = first / image.w;
+    for (std::int64_t i = 0; i < count; w = 0, ++row) {
+        const std::int64_t left = image.w - w, step = image.stride_w;
+        const std::int64_t run = left < count - i ? left : count - i;
+        T* const base =
+            image.data + row / image.h * image.stride_n + row % image.h * image.stride_h + w * step;
+        for (std::int64_t p = 0; p < run; ++p) out[i + p] = base + p * step;
+        i += run;
     }
 }
 
@@ -152,7 +151,7 @@ private:
             }
             const T* row = v.x.data + image * v.x.stride_n + ih * v.x.stride_h;
             if (v.by_rows) {
-                fill_rows(out, row, ow, run);
+                fill_rows(out, row, ih, ow, run);
             } else {
                 for (std::int64_t s = 0; s < per_row; ++s)
                     fill_taps(out + s * capacity_, row,
@@ -180,8 +179,9 @@ private:
         for (std::int64_t p = begin; p < end; ++p) out[p] = base + p * step;
     }
 
-    // Rows of taps of the output columns [ow, ow + run).
-    void fill_rows(const T** out, const T* row, std::int64_t ow, std::int64_t run) {
+    // Rows of taps of input row ih, for the output columns [ow, ow + run).
+    void fill_rows(const T** out, const T* row, std::int64_t ih, std::int64_t ow,
+                   std::int64_t run) {
         const Windows<T>& v = windows_;
         const auto clip = [&](std::int64_t column) {
             return column < ow ? 0 : column - ow < run ? column - ow : run;
@@ -190,7 +190,7 @@ private:
         const std::int64_t step = v.w.stride * v.channels;
         fill_pointers(out, row + (v.w.first + ow * v.w.stride) * v.channels, begin, end);
         if (begin == 0 && end == run) return;
-        const Ends& ends = row_ends(row);
+        const Ends& ends = row_ends(row, ih);
         fill_pointers(out, ends.left + ow * step, 0, begin);
         fill_pointers(out, ends.right + (ow - v.right) * step, end, run);
     }
@@ -201,10 +201,9 @@ private:
         const T *left, *right;
     };
 
-    const Ends& row_ends(const T* row) {
+    const Ends& row_ends(const T* row, std::int64_t ih) {
         const Windows<T>& v = windows_;
-        const auto row_bytes = static_cast<std::uintptr_t>(v.x.w * v.channels) * sizeof(T);
-        Ends& ends = ends_[reinterpret_cast<std::uintptr_t>(row) / (row_bytes + 1) % kEnds];
+        Ends& ends = ends_[static_cast<std::size_t>(ih) % kEnds];
         if (ends.row != row) {
             ends.row = row;
             ends.left = copy_columns(row, v.w.first, v.left_columns());

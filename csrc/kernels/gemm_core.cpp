@@ -16,7 +16,7 @@ constexpr double kTaskWork = 1e6;
 constexpr std::int64_t kMinTasks = 16;
 // Rows of the left operand that stay in L2 beside the panels.
 constexpr std::int64_t kBlockRows = 96;
-// With few rows, or little work, every task packs its own panels instead of all sharing packed ones.
+// With few rows, or little work, every task packs its own panels instead of sharing packed ones.
 constexpr std::int64_t kFewRows = 48;
 constexpr std::int64_t kPanelRows = 192;
 constexpr double kPanelWork = 8e6;

@@ -1,9 +1,9 @@
 // The GEMM core: c = a b (+ bias) (+ c), for matmul, linear, attention and the 1x1 convolution.
 //
-// Policy: products are summed in the element type, at most kMaxInner (pack.h) of them in a register,
-// then block by block into the output; a long inner axis in pieces, in up to kSlots ranges that are
-// added pairwise. The order of every sum depends on the sizes alone: the bits are the same for any
-// number of threads.
+// Policy: products are summed in the element type, at most kMaxInner (pack.h) of them in a
+// register, then block by block into the output; a long inner axis in pieces, in up to kSlots
+// ranges that are added pairwise. The order of every sum depends on the sizes alone: the bits are the same
+// for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ void gemm(const Gemm<T>& g);
 template <class T>
 void gemm_serial(const Gemm<T>& g);
 
-// y[i] = sum over k of a[i * a_row + k * a_column] x[k * x_stride] (+ bias[i * bias_stride]). Sums of
-// blocks are added in double precision.
+// y[i] = sum over k of a[i * a_row + k * a_column] x[k * x_stride] (+ bias[i * bias_stride]).
+// Sums of blocks are added in double precision.
 template <class T>
 struct Gemv {
     std::int64_t m, k;

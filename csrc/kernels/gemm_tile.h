@@ -8,7 +8,8 @@
 // so do accumulators in an array. The left operand is read in three ways, all in place:
 //
 //   LeftRows     a pointer per row (a matrix; the pixels of a convolution), in several segments
-//   LeftStrided  the rows of a tile side by side, a stride along the inner axis (packed, transposed)
+//   LeftStrided  the rows of a tile side by side, a stride along the inner axis (packed or
+//                transposed)
 //   LeftColumns  the same with a pointer per inner index (pixels as the inner axis)
 #pragma once
 

@@ -81,7 +81,8 @@ void partial(const Gemv<T>& g, const T* x, std::int64_t i, std::int64_t rows, st
         for (std::int64_t r = 0; r < rows; r += 4) {
             const T* pointers[4];
             double four[4] = {};
-            for (std::int64_t j = 0; j < 4; ++j) pointers[j] = a + std::min(r + j, rows - 1) * g.a_row;
+            for (std::int64_t j = 0; j < 4; ++j)
+                pointers[j] = a + std::min(r + j, rows - 1) * g.a_row;
             dot_rows(pointers, x + k, count, four);
             std::copy_n(four, std::min<std::int64_t>(4, rows - r), sums + r);
         }
@@ -105,18 +106,20 @@ void gemv(const Gemv<T>& g) {
         for (std::int64_t k = 0; k < g.k; ++k) x_space.as<T>()[k] = g.x[k * g.x_stride];
         x = x_space.as<T>();
     }
-    // Rows of `a` are shared out whole; columns in wide blocks, so that memory is read in long runs.
+    // Rows of `a` are shared out whole; columns in wide blocks, to read memory in long runs.
     const bool by_columns = g.a_row == 1 && g.a_column != 1;
     std::int64_t rows = std::min(kBlock, g.m), range = kRangeInner;
     if (by_columns)
         range = std::clamp(kTaskWork / rows, 4 * kInner, kRangeInner);
     else
-        rows = std::clamp(kTaskWork / std::clamp<std::int64_t>(g.k, 1, range), std::int64_t{4}, kBlock) / 4 * 4;
+        rows = std::clamp<std::int64_t>(kTaskWork / std::clamp<std::int64_t>(g.k, 1, range), 4,
+                                        kBlock) / 4 * 4;
     const std::int64_t ranges = std::max<std::int64_t>(1, g.k / range);
     range = ceil_div(g.k, ranges);
     const std::int64_t blocks = ceil_div(g.m, rows);
     const auto finish = [&](std::int64_t i, double sum) {
-        g.y[i] = static_cast<T>(g.bias ? sum + static_cast<double>(g.bias[i * g.bias_stride]) : sum);
+        if (g.bias) sum += static_cast<double>(g.bias[i * g.bias_stride]);
+        g.y[i] = static_cast<T>(sum);
     };
     Workspace sums_space(ranges > 1 ? static_cast<std::size_t>(ranges * g.m) * sizeof(double) : 0);
     double* sums = sums_space.as<double>();

@@ -114,7 +114,7 @@ inline void pack_panel(const T* b, std::int64_t row, std::int64_t column, std::i
     }
 }
 
-// Adjacent panels, each [inner][kTileColumns], of a right operand of which `width` columns are left.
+// Adjacent panels, each [inner][kTileColumns], of a right operand with `width` columns left.
 template <class T>
 inline void pack_panels(const T* b, std::int64_t row, std::int64_t column, std::int64_t inner,
                         std::int64_t width, std::int64_t panels, T* out) {
