@@ -57,11 +57,11 @@ def grad(
     grad_outputs : Tensor, array or sequence of them, optional
         The upstream gradient of each output, of its shape; ones by default.
     create_graph : bool
-        Record the computation of the gradients, so that they can be differentiated again.
+        Record how the gradients are computed, so that they can be differentiated again.
     retain_graph : bool, optional
         Keep the graph for another pass; the value of `create_graph` by default.
     allow_unused : bool
-        Return None for an input that the outputs do not depend on instead of raising.
+        None for an input that the outputs do not depend on, instead of raising.
 
     Returns
     -------
@@ -75,10 +75,7 @@ def grad(
     >>> babygrad.grad(first, x).item()
     18.0
     """
-    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    for i, tensor in enumerate(ins):
-        if not tensor._requires_grad:
-            raise ValueError(f"grad: input {i} of shape {tensor.shape} does not require grad")
+    ins = _inputs(inputs)
     keys = [id(_vertex_of(tensor)) for tensor in ins]
     found: dict[int, Tensor] = {}
 
@@ -94,14 +91,23 @@ def grad(
         _walk(roots, seeds, collect, retain_graph=retain, create_graph=create_graph, only=set(keys))
     finally:
         _local.grad_enabled, _local.device = previous
-    for i, key in enumerate(keys):
-        if key not in found and not allow_unused:
-            raise RuntimeError(
-                f"grad: the outputs do not depend on input {i} of shape {ins[i].shape}; "
-                "pass allow_unused=True to get None for it"
-            )
     results = tuple(found.get(key) for key in keys)
+    unused = next((i for i, result in enumerate(results) if result is None), None)
+    if unused is not None and not allow_unused:
+        raise RuntimeError(
+            f"grad: the outputs do not depend on input {unused} of shape {ins[unused].shape}; "
+            "pass allow_unused=True to get None for it"
+        )
     return results[0] if isinstance(inputs, Tensor) else results
+
+
+def _inputs(inputs: Any) -> list[Tensor]:
+    """The inputs as a list, each checked to require grad."""
+    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for i, tensor in enumerate(ins):
+        if not tensor._requires_grad:
+            raise ValueError(f"grad: input {i} of shape {tensor.shape} does not require grad")
+    return ins
 
 
 def _roots(outputs: Any, grad_outputs: Any) -> tuple[list[Tensor], list[Tensor]]:
