@@ -114,7 +114,11 @@ PyObject* conv2d_weight_grad(PyObject* const* args) {
     if (!get_images(args[0], gy, args[1], x) || !get_shape(args[2], shape) ||
         !p.parse(args[3], args[4], args[5], args[6]) || !p.fits(x.shape, shape, gy.shape))
         return kNotCovered;
-    Result gw(gy.dtype, 4, shape);
+    // Stored (O, C, KH, KW), as layers keep their weights, so that an update walks both in order.
+    constexpr int weight_order[] = {3, 2, 0, 1};
+    std::int64_t strides[4];
+    dense_strides(strides, shape, 4, itemsize(gy.dtype), weight_order);
+    Result gw(gy.dtype, 4, shape, strides);
     {
         const WithoutGil nogil(conv_time(gy.shape, shape));
         kernels().conv.weight_grad(gy, x, p.geometry, gw.view());

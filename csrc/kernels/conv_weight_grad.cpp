@@ -18,6 +18,7 @@ constexpr std::int64_t kSlotBytes = 16 << 20;  // the buffers of all slots
 constexpr double kTaskWork = 1e6;              // multiply-adds
 constexpr std::int64_t kInnerPixels = 128;  // 8 KB of gy and of x: with 256 they crowd L1
 constexpr std::int64_t kPieceBlocks = 16;
+constexpr std::int64_t kCopyRows = 144;
 
 template <class T>
 struct WeightGradTask {
@@ -95,29 +96,51 @@ struct WeightGradTask {
         }
     }
 
-    // Sums the buffers pairwise and hands the result over in the gradient's own layout.
+    // Sums the buffers pairwise into the first.
     void reduce(T* buffers, std::int64_t slots) const {
-        parallel_ranges(conv.groups * inner(), std::max<std::int64_t>(1, 16384 / row_size()),
-                        [&](std::int64_t begin, std::int64_t end) {
-            const std::int64_t first = begin * row_size(), size = (end - begin) * row_size();
+        parallel_ranges(buffer_size(), 16384, [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t step = 1; step < slots; step *= 2)
                 for (std::int64_t s = 0; s + step < slots; s += 2 * step) {
-                    T* a = buffers + s * buffer_size() + first;
-                    const T* b = buffers + (s + step) * buffer_size() + first;
-                    for (std::int64_t i = 0; i < size; ++i) a[i] += b[i];
+                    T* a = buffers + s * buffer_size();
+                    const T* b = buffers + (s + step) * buffer_size();
+                    for (std::int64_t i = begin; i < end; ++i) a[i] += b[i];
                 }
-            for (std::int64_t row = begin; row < end; ++row)
-                copy_row(row, buffers + row * row_size());
         });
     }
 
-    void copy_row(std::int64_t row, const T* sums) const {
-        const Weights<T>& gw = conv.gw;
-        const std::int64_t c = row % windows.channels, tap = row / windows.channels;
-        const std::int64_t taps = conv.h.taps * conv.w.taps, g = tap / taps;
-        T* out = gw.data + tap % taps / conv.w.taps * gw.tap_h + tap % conv.w.taps * gw.tap_w +
-                 c * gw.channel + g * gw.group;
-        for (std::int64_t o = 0; o < outputs; ++o) out[o * gw.output] = sums[o];
+    // Hands the sums over in the gradient's own layout, kCopyRows rows (tap, channel) at a time in
+    // the order (channel, tap) of the usual layout (O, C, KH, KW): by way of a tile in L1, because
+    // the rows are often a power of two apart.
+    void copy_out(const T* sums) const {
+        const std::int64_t pieces = ceil_div(inner(), kCopyRows);
+        parallel_ranges(conv.groups * pieces, std::max<std::int64_t>(1, 64 / panels),
+                        [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t i = begin; i < end; ++i)
+                copy_rows(sums + i / pieces * inner() * row_size(), i % pieces * kCopyRows,
+                          conv.gw.data + i / pieces * conv.gw.group);
+        });
+    }
+
+    void copy_rows(const T* sums, std::int64_t first, T* gw) const {
+        const std::int64_t count = std::min(kCopyRows, inner() - first);
+        const std::int64_t taps = conv.h.taps * conv.w.taps;
+        const T* from[kCopyRows];
+        std::int64_t to[kCopyRows];
+        for (std::int64_t i = 0; i < count; ++i) {
+            const std::int64_t c = (first + i) / taps, tap = (first + i) % taps;
+            from[i] = sums + (tap * windows.channels + c) * row_size();
+            to[i] = c * conv.gw.channel + tap / conv.w.taps * conv.gw.tap_h +
+                    tap % conv.w.taps * conv.gw.tap_w;
+        }
+        alignas(64) T tile[kCopyRows * kTileColumns<T>];
+        for (std::int64_t o = 0; o < outputs; o += kTileColumns<T>) {
+            for (std::int64_t i = 0; i < count; ++i)
+                std::copy_n(from[i] + o, kTileColumns<T>, tile + i * kTileColumns<T>);
+            const std::int64_t width = std::min<std::int64_t>(kTileColumns<T>, outputs - o);
+            for (std::int64_t j = 0; j < width; ++j)
+                for (std::int64_t i = 0; i < count; ++i)
+                    gw[(o + j) * conv.gw.output + to[i]] = tile[i * kTileColumns<T> + j];
+        }
     }
 };
 
@@ -155,6 +178,7 @@ void indirect_weight_grad(const IndirectWeightGrad<T>& conv) {
                  sum + (buffers_each - 1) * slots * task.buffer_size());
     });
     task.reduce(buffers, slots);
+    task.copy_out(buffers);
 }
 
 template void indirect_weight_grad(const IndirectWeightGrad<float>&);

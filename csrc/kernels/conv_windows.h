@@ -32,7 +32,7 @@ namespace {
 
 // The copied ends of image rows of one block of pixels take at most this much.
 constexpr std::int64_t kBorderBytes = 16 << 20;
-constexpr std::int64_t kBlockPixels = 96;
+constexpr std::int64_t kBlockPixels = 144;
 
 template <class T>
 struct Windows {
