@@ -260,19 +260,9 @@ def _record(
     kept = plan[0]
     node: Node = _new(Node)
     node._op = op
-    if count == 1:
-        a = inputs[0]
-        node._inputs = inputs if kept[0] or a._node is None else (a._node,)
-    elif count == 2:
-        a, b = inputs
-        node._inputs = (
-            a if kept[0] or a._node is None else a._node,
-            b if kept[1] or b._node is None else b._node,
-        )
-    else:
-        node._inputs = tuple(
-            [t if k or t._node is None else t._node for t, k in zip(inputs, kept, strict=True)]
-        )
+    node._inputs = tuple(
+        [t if k or t._node is None else t._node for t, k in zip(inputs, kept, strict=True)]
+    )
     node._kept = kept
     node._needs = needs
     node._output = (data, version) if plan[1] else None
@@ -302,8 +292,6 @@ def _make(
 
 _new: Callable[[Any], Any] = object.__new__
 _tensor_type: Any = None
-
-
 _definition_of_call = Function.__call__
 
 
