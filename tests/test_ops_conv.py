@@ -118,6 +118,33 @@ def test_conv_transpose2d_is_the_adjoint_of_conv2d(device: str) -> None:
         assert abs((forward.data * x).sum() - (y.data * other).sum()) < 1e-9
 
 
+@pytest.mark.parametrize(
+    ("stride", "padding", "output_padding", "dilation"),
+    [((1, 1), (0, 0), (0, 0), (1, 1)), ((2, 3), (1, 2), (1, 2), (1, 1)),
+     ((1, 3), (2, 1), (3, 3), (4, 4)), ((2, 2), (0, 0), (1, 1), (2, 3))],
+)  # fmt: skip
+def test_conv_transpose2d_adds_each_pixel_times_the_kernel(
+    stride, padding, output_padding, dilation, device: str
+) -> None:
+    """The third case has an output_padding that exceeds a stride, the last one the padding."""
+    x, w = rng.normal(size=(1, 2, 3, 4)), rng.normal(size=(2, 3, 2, 3))
+    size = [
+        (x.shape[i + 2] - 1) * stride[i] + dilation[i] * (w.shape[i + 2] - 1) + 1 for i in (0, 1)
+    ]
+    exact = np.zeros((1, 3, size[0] + output_padding[0], size[1] + output_padding[1]))
+    for c, i, j, o, k, m in np.ndindex(2, 3, 4, 3, 2, 3):
+        place = i * stride[0] + k * dilation[0], j * stride[1] + m * dilation[1]
+        exact[0, o, *place] += x[0, c, i, j] * w[c, o, k, m]
+    exact = exact[:, :, padding[0] :, padding[1] :]
+    exact = exact[:, :, : exact.shape[2] - padding[0], : exact.shape[3] - padding[1]]
+    image = Tensor(x, dtype="float64", requires_grad=True)
+    y = ops.conv_transpose2d(image, w, None, stride, padding, output_padding, 1, dilation)
+    np.testing.assert_allclose(y.data, exact, atol=1e-12)
+    y.sum().backward()
+    # Linear in x: the gradient of the sum, times x, is the sum itself.
+    assert abs((image.grad * x).sum() - exact.sum()) < 1e-10
+
+
 def test_conv1d_is_conv2d_on_one_row(device: str) -> None:
     x, w, b = rng.normal(size=(2, 4, 9)), rng.normal(size=(6, 2, 3)), rng.normal(size=6)
     exact = naive_conv2d(x[:, :, None], w[:, :, None], (1, 2), (0, 1), (1, 2), 2)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from babygrad.autograd import Function, NDArray
 from babygrad.ops._fused import Sizes, check_channels, counts_of, floats, pair_of
+from babygrad.ops.joining import pad
 from babygrad.ops.shape import permute, squeeze, unsqueeze
 from babygrad.tensor import Tensor
 
@@ -239,35 +240,41 @@ def conv_transpose2d(
     _check_channels(op, x, weight, x.shape[1], weight.shape[0])
     channels = weight.shape[1] * groups
     check_channels(op, "bias", bias, channels)
+    pads = pair_of(op, "padding", padding, 0)
+    extra = pair_of(op, "output_padding", output_padding, 0)
+    # Rows that output_padding adds are rows that padding no longer cuts off; once it cuts off none,
+    # further ones are out of x's reach.
+    after = [p - more for p, more in zip(pads, extra, strict=True)]
     geometry = Geometry(
         pair_of(op, "stride", stride),
-        _both_sides(pair_of(op, "padding", padding, 0)),
+        ((pads[0], max(after[0], 0)), (pads[1], max(after[1], 0))),
         pair_of(op, "dilation", dilation),
         groups,
     )
-    extra = pair_of(op, "output_padding", output_padding, 0)
     size = [_transposed_size(op, x, weight, geometry, extra, i) for i in (0, 1)]
     y_shape = (x.shape[0], size[0], size[1], channels)
     y = Conv2dInputGrad(y_shape, geometry)(_to_nhwc(x), permute(weight, (2, 3, 1, 0)))
+    if min(after) < 0:
+        y = pad(y, ((0, 0), (0, max(-after[0], 0)), (0, max(-after[1], 0)), (0, 0)))
     return _to_nchw(y if bias is None else y + bias)
 
 
 def _transposed_size(
     op: str, x: Tensor, w: Tensor, geometry: Geometry, extra: tuple[int, ...], i: int
 ) -> int:
-    """Rows (i = 0) or columns (1) of the image that the convolution would map to x's."""
-    stride, dilation, padding = geometry.stride[i], geometry.dilation[i], geometry.padding[i][0]
+    """Rows (i = 0) or columns (1) that x reaches: the convolution would map them to x's."""
+    stride, dilation, padding = geometry.stride[i], geometry.dilation[i], geometry.padding[i]
     if extra[i] >= max(stride, dilation):
         raise ValueError(
             f"{op}: output_padding (={extra[i]}) must be less than "
             f"stride (={stride}) or dilation (={dilation})"
         )
     reach = dilation * (w.shape[i + 2] - 1) + 1
-    size = (x.shape[i + 2] - 1) * stride - 2 * padding + reach + extra[i]
+    size = (x.shape[i + 2] - 1) * stride + reach - sum(padding)
     if size < 1:
         raise ValueError(
-            f"{op}: x of shape {x.shape} and weight of shape {w.shape} with padding (={padding}) "
-            f"give an image of {size} along an axis; it must not be empty"
+            f"{op}: x of shape {x.shape} and weight of shape {w.shape} with padding "
+            f"(={padding[0]}) give an image of {size} along an axis; it must not be empty"
         )
     return size
 

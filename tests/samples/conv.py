@@ -30,6 +30,12 @@ SAMPLES = [
         normal(2, 1, 3, 2),
         normal(2),
     ),
+    Sample(
+        "conv_transpose2d",
+        lambda x, w: ops.conv_transpose2d(x, w, None, 1, (0, 2), 2, dilation=3),
+        normal(1, 1, 2, 3),
+        normal(1, 1, 2, 2),
+    ),
     Sample("max_pool2d", lambda x: ops.max_pool2d(x, 2), distinct(1, 2, 4, 5)),
     Sample(
         "max_pool2d",
