@@ -109,6 +109,16 @@ def test_integers_and_float16_are_computed_in_float32(device: str) -> None:
     assert (y.dtype, half.grad.dtype) == (np.dtype("float32"), np.dtype("float16"))
 
 
+def test_softmax_of_nothing_is_empty(device: str) -> None:
+    for shape, axes in (((3, 0), 1), ((3, 0), 0), ((0,), None), ((2, 0, 3), (0, 1))):
+        for function in (ops.softmax, ops.logsoftmax):
+            x = Tensor(np.zeros(shape), requires_grad=True)
+            y = function(x, axes)
+            assert y.shape == shape
+            y.sum().backward()
+            assert x.grad.shape == shape
+
+
 def test_softmax_sums_to_one_along_its_axes(device: str, dtype: str) -> None:
     x = Tensor(np.random.default_rng(1).normal(size=(3, 4, 5)), dtype=dtype)
     for axes in (0, -1, (0, 2), (0, 1, 2)):

@@ -46,7 +46,8 @@ def softmax(x: Any, axes: Axes = None, *, axis: Axes = None) -> Tensor:
     A slice that is all -inf, or holds +inf, is NaN; a NaN makes its whole slice NaN.
     """
     x = real("softmax", x)
-    return Softmax(_axes("softmax", axes, axis, x.ndim))(x)
+    over = _axes("softmax", axes, axis, x.ndim)
+    return Softmax(over)(x) if x.size else x
 
 
 class LogSoftmax(Function):
@@ -67,7 +68,8 @@ class LogSoftmax(Function):
 def logsoftmax(x: Any, axes: Axes = None, *, axis: Axes = None) -> Tensor:
     """`log(softmax(x))` along some axes, the last by default, without a logarithm of 0."""
     x = real("logsoftmax", x)
-    return LogSoftmax(_axes("logsoftmax", axes, axis, x.ndim))(x)
+    over = _axes("logsoftmax", axes, axis, x.ndim)
+    return LogSoftmax(over)(x) if x.size else x
 
 
 log_softmax = logsoftmax
