@@ -72,6 +72,17 @@ def test_round_takes_the_even_of_two(device: str) -> None:
     assert ops.round(Tensor([0.5, 1.5, 2.5, -0.5])).tolist() == [0, 2, 2, 0]
 
 
+def test_round_keeps_digits_as_numpy_does(device: str) -> None:
+    x = np.array([1234.5678, -0.0625, 0.125, -987.0, np.inf, np.nan])
+    for decimals in (3, 2, 0, -2, -3):
+        got = Tensor(x, dtype="float64").round(decimals)
+        np.testing.assert_array_equal(got.data, np.round(x, decimals))
+    ids = Tensor([12, 345], dtype="int64")
+    assert ids.round(2).tolist() == [12, 345]
+    with pytest.raises(TypeError, match=r"round: decimals \(=-1\) must be at least 0 for int64"):
+        ids.round(-1)
+
+
 # ----- T8, T9 -----
 
 

@@ -24,6 +24,8 @@ CASES = {
     "permute": (lambda t: t.permute(2, 0, 1), lambda x: x.transpose(2, 0, 1)),
     "swapaxes": (lambda t: t.swapaxes(0, -1), lambda x: x.swapaxes(0, -1)),
     "movedim": (lambda t: t.movedim(0, -1), lambda x: np.moveaxis(x, 0, -1)),
+    "movedim-many": (lambda t: t.movedim((0, 2), (-1, 0)),
+                     lambda x: np.moveaxis(x, (0, 2), (-1, 0))),
     "unsqueeze": (lambda t: t.unsqueeze(-1), lambda x: x[..., None]),
     "squeeze": (lambda t: t[:1].squeeze(0), lambda x: x[0]),
     "squeeze-all": (lambda t: t[:1, :, :1].squeeze(), lambda x: x[0, :, 0]),
@@ -35,8 +37,14 @@ CASES = {
     "flip-axes": (lambda t: t.flip((0, -1)), lambda x: x[::-1, :, ::-1]),
     "roll": (lambda t: t.roll(-5, 2), lambda x: np.roll(x, -5, 2)),
     "roll-flat": (lambda t: t.roll(3), lambda x: np.roll(x, 3)),
+    "roll-many": (lambda t: t.roll((1, -2), (0, 2)), lambda x: np.roll(x, (1, -2), (0, 2))),
+    "roll-alike": (lambda t: t.roll(1, (0, 2)), lambda x: np.roll(x, 1, (0, 2))),
     "repeat": (lambda t: t.repeat(2, 1), lambda x: np.repeat(x, 2, 1)),
     "repeat-counts": (lambda t: t.repeat([1, 0, 3], 1), lambda x: np.repeat(x, [1, 0, 3], 1)),
+    "repeat-array": (lambda t: t.repeat(np.array([1, 0, 3]), 1),
+                     lambda x: np.repeat(x, [1, 0, 3], 1)),
+    "repeat-tensor": (lambda t: t.repeat(Tensor([1, 0, 3], dtype="int64"), 1),
+                      lambda x: np.repeat(x, [1, 0, 3], 1)),
     "repeat-flat": (lambda t: t.repeat(2), lambda x: np.repeat(x, 2)),
     "tile": (lambda t: t.tile(2, 1, 3), lambda x: np.tile(x, (2, 1, 3))),
     "tile-more": (lambda t: t.tile((2, 1, 1, 2)), lambda x: np.tile(x, (2, 1, 1, 2))),
@@ -232,6 +240,13 @@ def test_astype_and_its_gradient(device: str) -> None:
             ValueError,
             "repeat: repeats (=[1, 2, 3]) must be one non-negative integer, or one for each of "
             "2 places along axis 0",
+        ),
+        (lambda x: x.roll((1, 2), 0), ValueError, "roll: there are 2 shifts for 1 axes"),
+        (
+            lambda x: x.movedim((0, 0), (0, 1)),
+            ValueError,
+            "movedim: source (=(0, 0)) and destination (=(0, 1)) must name equally many axes, none "
+            "twice",
         ),
         (
             lambda x: x[0].tril(),

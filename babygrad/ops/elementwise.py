@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from babygrad.autograd import Function, NDArray
 from babygrad.dtypes import promote_scalar
-from babygrad.ops._common import broadcast_shape, floating, lifted, like, pair, weak
+from babygrad.ops._common import broadcast_shape, floating, lifted, like, pair, weak, whole
 from babygrad.ops.chain import chain_divide, chain_multiply
 from babygrad.ops.comparison import equal, greater, less
 from babygrad.tensor import Tensor
@@ -114,7 +114,33 @@ square = _unary("square", "0", lambda g, x: chain_multiply(g, x * 2), "`a * a`."
 sign: _Row = _unary("sign", "", _flat, "-1, 0 or 1; NaN of NaN. The gradient is 0.", lifted)
 floor = _unary("floor", "", _flat, "The whole number at or below `a`; gradient 0.", lifted)
 ceil = _unary("ceil", "", _flat, "The whole number at or above `a`; gradient 0.", lifted)
-round = _unary("round", "", _flat, "The nearest whole number, of two the even one.", lifted)
+_rint = _unary("round", "", _flat, "The nearest whole number, of two the even one.", lifted)
+
+
+def round(a: Any, decimals: int = 0) -> Tensor:
+    """The nearest whole number, of two the even one; gradient 0.
+
+    Parameters
+    ----------
+    a : Tensor
+    decimals : int
+        How many digits to keep after the point, or with a minus sign, how many before it become 0.
+
+    Raises
+    ------
+    TypeError
+        When digits of integers are to become 0: cast them to a float type.
+    """
+    tensor = lifted("round", a)
+    digits = whole("round", "decimals", decimals)
+    if tensor.dtype.kind != "f" and digits < 0:
+        raise TypeError(f"round: decimals (={digits}) must be at least 0 for {tensor.dtype}")
+    if digits == 0 or tensor.dtype.kind != "f":
+        return _rint(tensor)
+    scale = 10.0 ** (digits if digits > 0 else -digits)
+    rounded: Tensor = _rint(tensor * scale) / scale if digits > 0 else _rint(tensor / scale) * scale
+    return rounded
+
 
 # ----- Choices -----
 

@@ -167,7 +167,7 @@ def repeat(a: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
     Parameters
     ----------
     a : Tensor
-    repeats : int or list of int
+    repeats : int, or list, array or Tensor of int
         The same for all, or one for each place along the axis.
     axis : int, optional
         Without it the elements are repeated in row-major order.
@@ -176,7 +176,7 @@ def repeat(a: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
     if axis is None:
         a, axis = reshape(a, -1), 0
     axis = normalize_axis("repeat", axis, a.ndim)
-    counts = sizes_of("repeat", repeats)
+    counts = sizes_of("repeat", repeats.tolist() if hasattr(repeats, "tolist") else repeats)
     if any(n < 0 for n in counts) or (len(counts) not in (1, a.shape[axis])):
         raise ValueError(
             f"repeat: repeats (={repeats}) must be one non-negative integer, or one for each of "

@@ -198,13 +198,33 @@ def _swapped(op: str, a: Tensor, axis1: int, axis2: int) -> Tensor:
     return PermuteDims(tuple(order))(a)
 
 
-def movedim(a: Tensor, source: int, destination: int) -> Tensor:
-    """One axis moved to another place, the others in their order; a view."""
+def movedim(a: Tensor, source: Any, destination: Any) -> Tensor:
+    """One axis or several moved to other places, the others in their order; a view.
+
+    Parameters
+    ----------
+    a : Tensor
+    source, destination : int or sequence of int
+        As many places as axes, none twice.
+    """
     a = lifted("movedim", a)
-    order = list(range(a.ndim))
-    order.remove(start := normalize_axis("movedim", source, a.ndim))
-    order.insert(normalize_axis("movedim", destination, a.ndim), start)
+    axes, places = (
+        [normalize_axis("movedim", axis, a.ndim) for axis in _listed(given)]
+        for given in (source, destination)
+    )
+    if len(axes) != len(places) or len(set(axes)) != len(axes) or len(set(places)) != len(axes):
+        raise ValueError(
+            f"movedim: source (={source}) and destination (={destination}) must name "
+            "equally many axes, none twice"
+        )
+    order = [axis for axis in range(a.ndim) if axis not in axes]
+    for place, axis in sorted(zip(places, axes, strict=True)):
+        order.insert(place, axis)
     return PermuteDims(tuple(order))(a)
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, tuple | list) else (value,)
 
 
 class BroadcastTo(Function):
@@ -297,13 +317,25 @@ class Roll(Function):
         return Roll(-self.shift, self.axis)(out_grad)
 
 
-def roll(a: Tensor, shift: int, axis: int | None = None) -> Tensor:
+def roll(a: Tensor, shift: Any, axis: Axes = None) -> Tensor:
     """Each element `shift` places further along an axis, and round its end.
 
-    Without an axis the elements move in row-major order.
+    Parameters
+    ----------
+    a : Tensor
+    shift : int or sequence of int
+        One for all axes, or one for each.
+    axis : int or sequence of int, optional
+        Without an axis the elements move in row-major order.
     """
     a = lifted("roll", a)
-    places = whole("roll", "shift", shift)
+    places = [whole("roll", "shift", n) for n in _listed(shift)]
     if axis is None:
-        return reshape(Roll(places, 0)(reshape(a, -1)), a.shape)
-    return Roll(places, normalize_axis("roll", axis, a.ndim))(a)
+        return reshape(Roll(sum(places), 0)(reshape(a, -1)), a.shape)
+    axes = [normalize_axis("roll", k, a.ndim) for k in _listed(axis)]
+    places = places * len(axes) if len(places) == 1 else places
+    if len(places) != len(axes):
+        raise ValueError(f"roll: there are {len(places)} shifts for {len(axes)} axes")
+    for n, k in zip(places, axes, strict=True):
+        a = Roll(n, k)(a)
+    return a

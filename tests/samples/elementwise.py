@@ -30,6 +30,7 @@ SAMPLES = [
     Sample("floor", ops.floor, distinct(3)),
     Sample("ceil", ops.ceil, distinct(3)),
     Sample("round", ops.round, distinct(3) + 0.1),
+    Sample("round", lambda a: ops.round(a, 1), distinct(3) + 0.01),
     Sample("maximum", ops.maximum, distinct(2, 3), distinct(3) + 0.25),
     Sample("maximum", lambda a: ops.maximum(a, 0), normal(2, 3)),
     Sample("minimum", ops.minimum, distinct(2, 3), distinct(3) + 0.25),
