@@ -243,6 +243,51 @@ class Node:
         self._output = None
 
 
+class PartialGradient:
+    """A gradient that is zero outside of one region of its input.
+
+    What a `backward` may return instead of a Tensor when no graph of the gradient is recorded.
+    The engine adds it to what the input's other users contribute: a tensor taken apart into many
+    slices gets one array for its gradient and not one for each slice.
+
+    Parameters
+    ----------
+    values : Tensor
+        The gradient of the region.
+    index : tuple
+        The region as a basic index, of integers, slices, ... and None.
+    shape : tuple of int
+        The input's.
+    """
+
+    __slots__ = ("_index", "_shape", "_values")
+
+    def __init__(self, values: Tensor, index: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+        self._values = values
+        self._index = index
+        self._shape = shape
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._values.shape
+
+    @property
+    def _data(self) -> NDArray:
+        return self._values._data
+
+    def add_to(self, held: Tensor | None, owned: bool) -> Tensor:
+        """The sum of this and a whole gradient, in the latter's memory if the engine owns it."""
+        values, device = self._values._data, self._values._device
+        xp = device.backend
+        if held is None:
+            total = xp.setitem(xp.zeros(self._shape, values.dtype), self._index, values)
+        else:
+            total = held._data if owned else xp.copy(held._data)
+            region = xp.getitem(total, self._index)
+            region += values
+        return _make(total, None, False, device, [0])
+
+
 def _record(
     op: Function,
     inputs: tuple[Tensor, ...],

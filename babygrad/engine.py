@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from babygrad import _state
-from babygrad.autograd import Node, is_native_call
+from babygrad.autograd import Node, PartialGradient, is_native_call
 from babygrad.tensor import Tensor
 
 _local = _state.local
@@ -177,19 +177,27 @@ def _pass_on(
     needs = vertex._needs
     for i, (source, contribution) in enumerate(zip(vertex._inputs, gradients, strict=True)):
         if needs >> i & 1 and contribution is not None:
-            array = contribution._data
-            if array.shape != source.shape or array.dtype is not source.dtype:
-                contribution = _adapt(contribution, source, vertex)
+            if isinstance(contribution, Tensor):
+                array = contribution._data
+                if array.shape != source.shape or array.dtype is not source.dtype:
+                    contribution = _adapt(contribution, source, vertex)
             _contribute(_vertex_of(source), contribution, ledger, owned)
 
 
 def _contribute(
-    vertex: Vertex, gradient: Tensor, ledger: dict[int, Tensor], owned: set[int] | None
+    vertex: Vertex,
+    gradient: Tensor | PartialGradient,
+    ledger: dict[int, Tensor],
+    owned: set[int] | None,
 ) -> None:
     """Add a gradient to what the ledger holds for a vertex."""
     key = id(vertex)
     held = ledger.get(key)
-    if held is None:
+    if isinstance(gradient, PartialGradient):
+        ledger[key] = gradient.add_to(held, owned is not None and key in owned)
+        if owned is not None:
+            owned.add(key)
+    elif held is None:
         ledger[key] = gradient
     elif owned is None:
         ledger[key] = held + gradient
@@ -251,7 +259,7 @@ def _check_gradients(node: Node, gradients: tuple[Any, ...]) -> None:
             f"{op}.backward returned {len(gradients)} gradients for {len(node._inputs)} inputs"
         )
     for i, gradient in enumerate(gradients):
-        if gradient is not None and not isinstance(gradient, Tensor):
+        if gradient is not None and not isinstance(gradient, Tensor | PartialGradient):
             raise TypeError(
                 f"{op}.backward must return Tensors; gradient {i} is a {type(gradient).__name__}"
             )
@@ -341,7 +349,7 @@ def _load_native_walk() -> Callable[[Tensor, Tensor, bool], bool] | None:
         return None
     from babygrad import _core
 
-    _core.init_backward_walk(_check_node, _check_gradients, _run_hooks, _adapt)
+    _core.init_backward_walk(PartialGradient, _check_node, _check_gradients, _run_hooks, _adapt)
     walk: Callable[[Tensor, Tensor, bool], bool] = _core.backward_walk
     return walk
 

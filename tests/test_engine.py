@@ -41,6 +41,45 @@ def test_a_composite_against_its_closed_form():
     np.testing.assert_allclose(y.grad, -np.sin(x.data) / y.data**2, rtol=1e-14)
 
 
+def test_a_tensor_taken_apart_gets_one_gradient_array(monkeypatch):
+    """However many slices there are: their gradients are added into one array of zeros."""
+    x, w = leaf(np.arange(12.0).reshape(6, 2)), leaf([3.0, 5.0])
+    made = []
+    backend = type(x._device.backend)
+    zeros = backend.zeros
+
+    def counted(*args):
+        made.append(args[0])
+        return zeros(*args)
+
+    monkeypatch.setattr(backend, "zeros", staticmethod(counted))
+    middle = x * 2
+    total = sum((middle[i] * w * (i + 1)).sum() for i in range(6)) + middle[1:3, None].sum()
+    (total + (middle * 7).sum() + middle[..., 1].sum()).backward()
+    expected = 7 + np.outer(np.arange(1, 7), [3, 5])
+    expected[1:3] += 1
+    expected[:, 1] += 1
+    np.testing.assert_array_equal(x.grad, 2 * expected)
+    assert made.count((6, 2)) <= 1
+
+
+def test_a_slice_is_not_added_into_anybody_elses_array():
+    """The first contribution may be shared with the upstream gradient or another tensor's."""
+    x, y = leaf([1.0, 2.0, 3.0]), leaf([1.0, 2.0, 3.0])
+    upstream = Tensor([1.0, 1.0, 1.0], dtype="float64")
+    head = (x * 1)[:2].sum()
+    ((x + y) + 0 * head).backward(upstream)
+    np.testing.assert_array_equal(upstream.data, 1)
+    np.testing.assert_array_equal(y.grad, 1)
+    z = leaf([1.0, 2.0, 3.0])
+    kept = z + 0
+    loss = kept[1:].sum() + (kept + y).sum()
+    loss.backward(retain_graph=True)
+    loss.backward()
+    np.testing.assert_array_equal(z.grad, [2, 4, 4])
+    np.testing.assert_array_equal(y.grad, [3, 3, 3])
+
+
 def test_upstream_gradients_are_tensors_arrays_or_lists():
     for upstream in (Tensor([1.0, 10.0]), np.array([1.0, 10.0]), [1, 10]):
         x = leaf([1.0, 2.0])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from babygrad import Tensor, nn, ops
+from babygrad import Tensor, nn, no_grad, ops
 
 rng = np.random.default_rng(9)
 attend = ops.scaled_dot_product_attention
@@ -46,6 +46,70 @@ def test_values_for_every_rank_and_mask(lead: Any, device: str, dtype: str) -> N
         assert y.dtype == np.dtype(dtype)
         expected = naive_attention(*exact, visible)
         np.testing.assert_allclose(y.data, expected, atol=60 * np.finfo(dtype).eps)
+
+
+def naive_gradients(q: Any, k: Any, v: Any, gy: Any, visible: Any) -> tuple[Any, Any, Any]:
+    """Of one head, row by row: each query adds to the gradients of the keys that it sees."""
+    gq, gk, gv = (np.zeros_like(a) for a in (q, k, v))
+    scale = 1 / np.sqrt(q.shape[-1])
+    for row, keys in enumerate(np.flatnonzero(seen) for seen in visible):
+        if keys.size:
+            scores = k[keys] @ q[row] * scale
+            p = np.exp(scores - scores.max())
+            p /= p.sum()
+            gp = v[keys] @ gy[row]
+            gs = p * (gp - p @ gp) * scale
+            gq[row] = gs @ k[keys]
+            gk[keys] += np.outer(gs, q[row])
+            gv[keys] += np.outer(p, gy[row])
+    return gq, gk, gv
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("length", "keys", "features", "out"), [(64, 64, 32, 32), (150, 70, 5, 16), (66, 131, 16, 3)]
+)
+def test_several_tiles_with_heads_split_off_the_features(
+    length: int,
+    keys: int,
+    features: int,
+    out: int,
+    masked: bool,
+    causal: bool,
+    device: str,
+    dtype: str,
+) -> None:
+    """Values and gradients; q, k and v are views of (batch, position, head, feature)."""
+    shapes = ((2, length, 3, features), (2, keys, 3, features), (2, keys, 3, out))
+    whole = [Tensor(rng.normal(size=s), dtype=dtype, requires_grad=True) for s in shapes]
+    q, k, v = (x.transpose((1, 2)) for x in whole)
+    visible = np.tril(np.ones((length, keys), bool)) if causal else np.ones((length, keys), bool)
+    mask = rng.random((length, keys)) > 0.3 if masked else None
+    y = attend(q, k, v, mask, causal=causal)
+    gy = rng.normal(size=y.shape).astype(dtype)
+    y.backward(gy)
+    visible = visible & mask if mask is not None else visible
+    exact = [x.data.astype("f8") for x in (q, k, v)]
+    close = {"rtol": 0, "atol": 400 * np.finfo(dtype).eps}
+    np.testing.assert_allclose(y.data, naive_attention(*exact, visible), **close)
+    for head in np.ndindex(2, 3):
+        args = [a[head] for a in (*exact, gy.astype("f8"))]
+        for x, expected in zip(whole, naive_gradients(*args, visible), strict=True):
+            assert x.grad is not None
+            np.testing.assert_allclose(x.grad[head[0], :, head[1]], expected, **close)
+
+
+def test_heads_are_joined_again_without_a_copy() -> None:
+    """On cpu:cpp the result has the memory order of the queries, and so have the gradients."""
+    pytest.importorskip("babygrad._core")
+    x = Tensor(rng.normal(size=(2, 5, 3, 4)), device="cpu:cpp", requires_grad=True)
+    q = x.transpose((1, 2))
+    y = attend(q, q, q, causal=True)
+    assert y.transpose((1, 2)).data.flags.c_contiguous
+    with no_grad():
+        gradients = y._op.backward(y, y._node.as_tensor())
+    assert all(g.transpose((1, 2)).data.flags.c_contiguous for g in gradients)
 
 
 def test_t18_a_fully_masked_row_is_zero_with_zero_gradients(device: str, dtype: str) -> None:

@@ -12,7 +12,7 @@ from types import EllipsisType
 from typing import Any
 
 from babygrad import _state
-from babygrad.autograd import Function, NDArray, _make, is_grad_enabled
+from babygrad.autograd import Function, NDArray, PartialGradient, _make, is_grad_enabled
 from babygrad.dtypes import INT64
 from babygrad.ops._common import lifted, like, normalize_axis, promoted, sizes_of
 from babygrad.ops._index import integer_array, plain_index
@@ -40,8 +40,12 @@ class GetItem(Function):
             return self.xp.take(a, self.index[axis], axis)
         return self.xp.getitem(a, self.index)
 
-    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return PutItem(self.index, self.repeats, node._inputs[0].shape)(out_grad)
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor | PartialGradient:
+        (a,) = node._inputs
+        is_region = not any(isinstance(part, NDArray) for part in self.index)
+        if is_region and not is_grad_enabled() and a.dtype is out_grad.dtype:
+            return PartialGradient(out_grad, self.index, a.shape)
+        return PutItem(self.index, self.repeats, a.shape)(out_grad)
 
 
 class PutItem(Function):

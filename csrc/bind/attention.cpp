@@ -39,6 +39,19 @@ bool get_inputs(PyObject* const* args, PyObject* const* mask, AttentionArgs& a) 
            get_number(mask[2], a.scale);
 }
 
+// A new array in the memory order of `like`'s axes, which is how a network splits its features into
+// heads and joins them again without a copy. The last axis stays the fastest.
+Result result_like(const View& like, std::int64_t features) {
+    const std::int64_t shape[] = {like.shape[0], like.shape[1], like.shape[2], features};
+    const View* const views[] = {&like};
+    int perm[kMaxDims];
+    keep_order(perm, views, 1);
+    if (perm[3] != 3) return Result(like.dtype, 4, shape);
+    std::int64_t strides[4];
+    dense_strides(strides, shape, 4, itemsize(like.dtype), perm);
+    return Result(like.dtype, 4, shape, strides);
+}
+
 double cost(const AttentionArgs& a) {
     return static_cast<double>(size_of(a.q)) * static_cast<double>(a.k.shape[2]) / 4;
 }
@@ -46,7 +59,7 @@ double cost(const AttentionArgs& a) {
 PyObject* attention(PyObject* const* args) {
     AttentionArgs a;
     if (!get_inputs(args, args + 3, a)) return kNotCovered;
-    Result y(a.q.dtype, {a.q.shape[0], a.q.shape[1], a.q.shape[2], a.v.shape[3]});
+    Result y = result_like(a.q, a.v.shape[3]);
     Result lse(a.q.dtype, 3, a.q.shape);
     a.y = y.view();
     a.lse = lse.view();
@@ -66,12 +79,12 @@ PyObject* attention_grad(PyObject* const* args) {
         return kNotCovered;
     const std::int64_t shape[] = {a.q.shape[0], a.q.shape[1], a.q.shape[2], a.v.shape[3]};
     if (!std::equal(shape, shape + 4, g.gy.shape) || !same_shape(g.gy, a.y) || a.lse.ndim != 3 ||
-        !std::equal(shape, shape + 3, a.lse.shape) || !is_contiguous(a.y) ||
-        !is_contiguous(a.lse) || g.gy.dtype != a.q.dtype || a.y.dtype != a.q.dtype ||
-        a.lse.dtype != a.q.dtype)
+        !std::equal(shape, shape + 3, a.lse.shape) ||
+        a.y.strides[3] != itemsize(a.y.dtype) || !is_contiguous(a.lse) ||
+        g.gy.dtype != a.q.dtype || a.y.dtype != a.q.dtype || a.lse.dtype != a.q.dtype)
         return kNotCovered;
-    Result gq(a.q.dtype, 4, a.q.shape), gk(a.q.dtype, 4, a.k.shape), gv(a.q.dtype, 4, a.v.shape);
-    for (Result* result : {&gq, &gk, &gv}) result->fill_zero();
+    Result gq = result_like(a.q, a.q.shape[3]), gk = result_like(a.k, a.k.shape[3]);
+    Result gv = result_like(a.v, a.v.shape[3]);
     g.gq = gq.view();
     g.gk = gk.view();
     g.gv = gv.view();

@@ -19,9 +19,10 @@ constexpr Py_ssize_t kMaxInputs = 63;  // more do not fit the bits of a node's `
 
 // The definition's functions for what is rare.
 struct Helpers {
-    PyObject *check_node, *check_gradients, *run_hooks, *adapt;
+    PyObject *partial_gradient, *check_node, *check_gradients, *run_hooks, *adapt;
 };
 Helpers helpers;
+PyObject* add_to;  // the name of a method of partial_gradient
 
 struct NotCovered {};
 
@@ -103,6 +104,7 @@ private:
     py::object gradients_of(PyObject* node, const py::object& gradient);
     void pass_on(PyObject* node, const py::object& gradients);
     void contribute(Vertex& target, py::object gradient);
+    void contribute_part(Vertex& target, PyObject* part);
 
     std::vector<Vertex> vertices_;
     std::unordered_map<PyObject*, std::size_t> index_;
@@ -210,6 +212,10 @@ void Walk::pass_on(PyObject* node, const py::object& gradients) {
         PyObject* given = PyTuple_GET_ITEM(gradients.ptr(), i);
         if (!(needs >> i & 1) || given == Py_None) continue;
         PyObject* source = PyTuple_GET_ITEM(inputs, i);
+        if (reinterpret_cast<PyObject*>(Py_TYPE(given)) == helpers.partial_gradient) {
+            contribute_part(vertices_[index_.at(vertex_of(source))], given);
+            continue;
+        }
         if (!is_tensor(given))
             checked(PyObject_CallFunctionObjArgs(helpers.check_gradients, node, gradients.ptr(),
                                                  nullptr));
@@ -235,6 +241,14 @@ void Walk::contribute(Vertex& target, py::object gradient) {
     }
 }
 
+// A gradient that is zero outside of one region of the target.
+void Walk::contribute_part(Vertex& target, PyObject* part) {
+    PyObject* args[] = {part, target.gradient ? target.gradient.ptr() : Py_None,
+                        target.owned ? Py_True : Py_False};
+    target.gradient = checked(PyObject_VectorcallMethod(add_to, args, 3, nullptr));
+    target.owned = true;
+}
+
 // False when the definition has to do it; nothing has happened then.
 bool backward_walk(const py::object& root, py::object seed, bool retain_graph) {
     try {
@@ -250,10 +264,13 @@ bool backward_walk(const py::object& root, py::object seed, bool retain_graph) {
 
 void register_backward_walk(py::module_& m) {
     m.def("init_backward_walk",
-          [](const py::object& check_node, const py::object& check_gradients,
-             const py::object& run_hooks, const py::object& adapt) {
-              helpers = {check_node.inc_ref().ptr(), check_gradients.inc_ref().ptr(),
-                         run_hooks.inc_ref().ptr(), adapt.inc_ref().ptr()};
+          [](const py::object& partial_gradient, const py::object& check_node,
+             const py::object& check_gradients, const py::object& run_hooks,
+             const py::object& adapt) {
+              helpers = {partial_gradient.inc_ref().ptr(), check_node.inc_ref().ptr(),
+                         check_gradients.inc_ref().ptr(), run_hooks.inc_ref().ptr(),
+                         adapt.inc_ref().ptr()};
+              add_to = PyUnicode_InternFromString("add_to");
           });
     m.def("backward_walk", &backward_walk, py::arg("root"), py::arg("seed"),
           py::arg("retain_graph"), "Does what babygrad.engine._walk does for Tensor.backward.");

@@ -88,6 +88,20 @@ PyObject* copy(PyObject* const* args) {
     return c_order_copy(x);
 }
 
+// From the cache, whose pages have been touched before: half the time of fresh ones from calloc.
+PyObject* zeros(PyObject* const* args) {
+    std::int64_t shape[kMaxDims];
+    DType dtype;
+    if (!PyTuple_CheckExact(args[0]) || PyTuple_GET_SIZE(args[0]) > kMaxDims) return kNotCovered;
+    const int ndim = static_cast<int>(PyTuple_GET_SIZE(args[0]));
+    for (int i = 0; i < ndim; ++i)
+        if (!get_int(PyTuple_GET_ITEM(args[0], i), shape[i]) || shape[i] < 0) return kNotCovered;
+    if (!get_float_dtype(args[1], dtype)) return kNotCovered;
+    Result y(dtype, ndim, shape);
+    y.fill_zero();
+    return y.take();
+}
+
 PyObject* ascontiguousarray(PyObject* const* args) {
     View x;
     if (!get_view(args[0], x)) return kNotCovered;
@@ -112,6 +126,7 @@ void register_select() {
     add_entry({"where", "cond a b", where});
     add_entry({"astype", "x dtype", astype});
     add_entry({"copy", "x", copy});
+    add_entry({"zeros", "shape dtype", zeros});
     add_entry({"ascontiguousarray", "x", ascontiguousarray});
 }
 

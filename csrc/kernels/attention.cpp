@@ -11,76 +11,66 @@ namespace {
 template <class T>
 constexpr T kNone = static_cast<T>(-__builtin_inf());
 
-// Hands out tiles of one workspace.
+// scores -> exp(scores - shift) for the visible ones and 0 for the others; returns their sum.
 template <class T>
-class Tiles {
-public:
-    explicit Tiles(std::int64_t elements)
-        : workspace_(static_cast<std::size_t>(elements) * sizeof(T)), next_(workspace_.as<T>()) {}
-    Tile<T> take(std::int64_t rows, std::int64_t columns) {
-        const Tile<T> tile{next_, padded<T>(columns)};
-        next_ += rows * tile.ld;
-        return tile;
-    }
-
-private:
-    Workspace workspace_;
-    T* next_;
-};
-
-// scores -> exp(scores - shift); returns their sum.
-template <class T>
-T exp_row(T* row, std::int64_t n, T shift) {
+T exp_row(T* row, std::int64_t visible, std::int64_t n, T shift) {
     Vec<T> total{};
-    for (std::int64_t j = 0; j < n; j += kLanes<T>) {
+    std::int64_t j = 0;
+    for (; j < visible; j += kLanes<T>) {
         const Vec<T> p = exp(load(row + j) - shift);
         store(row + j, p);
         total = total + p;
     }
+    for (; j < n; ++j) row[j] = 0;
     return sum_lanes(total);
 }
 
 // One row of the running softmax: takes a tile of scores into the maximum, the sum and the output.
 template <class T>
-void absorb_row(T* scores, std::int64_t n, T* out, std::int64_t e, T& largest, T& sum) {
-    T m = largest;
-    for (std::int64_t j = 0; j < n; ++j) m = scores[j] > m || scores[j] != scores[j] ? scores[j] : m;
+void absorb_row(T* scores, std::int64_t visible, std::int64_t n, const Scratch<T>& out, std::int64_t i,
+                T& largest, T& sum) {
+    Vec<T> most = splat(largest);
+    for (std::int64_t j = 0; j < visible; j += kLanes<T>) most = max_nan(most, load(scores + j));
+    const T m = fold(most, [](T a, T b) { return a != a || a > b ? a : b; });
     const T shift = m == kNone<T> ? 0 : m;
     const T correction = largest == kNone<T> ? 0 : std::exp(largest - shift);
-    sum = sum * correction + exp_row(scores, n, shift);
-    for (std::int64_t j = 0; j < e; ++j) out[j] *= correction;
+    sum = sum * correction + exp_row(scores, visible, n, shift);
+    for (std::int64_t j = 0; j < out.ld; ++j) out.row(i)[j] *= correction;
     largest = m;
 }
 
 template <class T>
 void attention_unit(const AttentionArgs& a, std::int64_t head, std::int64_t query) {
     const std::int64_t d = a.q.shape[3], e = a.v.shape[3], length = a.q.shape[2];
-    const std::int64_t m = length - query < kTile ? length - query : kTile;
-    Tiles<T> tiles(2 * (kTile + d) * padded<T>(kTile > d ? kTile : d) + 2 * kTile * padded<T>(e));
-    const Tile<T> q = tiles.take(kTile, d), kt = tiles.take(d, kTile);
-    const Tile<T> scores = tiles.take(kTile, kTile);
-    const Tile<T> v = tiles.take(kTile, e), out = tiles.take(kTile, e);
+    const std::int64_t m = smaller(length - query, kTile), side = padded<T>(kTile);
+    ScratchTiles<T> tiles(kTile * (padded<T>(d) + 2 * padded<T>(e) + side) + d * side);
+    const Scratch<T> q_scratch = tiles.take(kTile, d), k_scratch = tiles.take(d, kTile);
+    const Scratch<T> v_scratch = tiles.take(kTile, e), out = tiles.take(kTile, e);
+    const Scratch<T> scores = tiles.take(kTile, kTile);
     T largest[kTile], sum[kTile];
     for (std::int64_t i = 0; i < m; ++i) {
         largest[i] = kNone<T>;
         sum[i] = 0;
     }
-    pack(q, matrix_of(a.q, head), query, m, d);
     out.zero(m);
-    const std::int64_t keys = visible_keys(a, query + m);
+    const auto q = left_of(matrix_of<T>(a.q, head).from(query), m, d, q_scratch);
+    const std::int64_t all = a.k.shape[2], keys = a.causal ? smaller(all, query + m) : all;
     for (std::int64_t key = 0; key < keys; key += kTile) {
-        const std::int64_t n = keys - key < kTile ? keys - key : kTile;
-        pack_transposed(kt, matrix_of(a.k, head), key, n, d);
-        pack(v, matrix_of(a.v, head), key, n, e);
-        tile_scores(a, {head, query, m, key, n}, scores, q, kt);
+        const Block at{a.causal, head, query, m, key, smaller(keys - key, kTile)};
+        const auto k = matrix_of<T>(a.k, head).from(key);
+        tile_scores(a, at, scores, q, packed(k.transposed(), d, at.n, k_scratch));
         for (std::int64_t i = 0; i < m; ++i)
-            absorb_row(scores.row(i), scores.ld, out.row(i), out.ld, largest[i], sum[i]);
-        add_product(out, scores, v, m, n);
+            absorb_row(scores.row(i), at.visible(i), at.n, out, i, largest[i], sum[i]);
+        const auto v = right_of(matrix_of<T>(a.v, head).from(key), at.n, e, v_scratch);
+        multiply(out, matrix_of(scores), v, m, out.ld, true, [&](std::int64_t i, int rows) {
+            return Range{0, at.visible(i + rows - 1)};
+        });
     }
-    T* y = data_as<T>(a.y) + (head * length + query) * e;
+    const auto y = matrix_of<T>(a.y, head).from(query);
     for (std::int64_t i = 0; i < m; ++i) {
         const bool empty = largest[i] == kNone<T>;
-        for (std::int64_t j = 0; j < e; ++j) y[i * e + j] = empty ? 0 : out.row(i)[j] / sum[i];
+        for (std::int64_t j = 0; j < e; ++j)
+            y.data[i * y.row + j] = empty ? 0 : out.row(i)[j] / sum[i];
         data_as<T>(a.lse)[head * length + query + i] =
             empty ? kNone<T> : largest[i] + std::log(sum[i]);
     }
@@ -94,74 +84,125 @@ void attention(const AttentionArgs& a) {
     });
 }
 
-// scores -> p = exp(scores - lse), and gp -> gs = p (gp - inner) scale.
+// scores -> p = exp(scores - lse), and gp -> gs = p (gp - inner) scale; 0 where nothing is seen.
 template <class T>
-void score_gradients(const Tile<T>& p, const Tile<T>& gs, std::int64_t m, const T* lse,
+void score_gradients(const Block& at, const Scratch<T>& p, const Scratch<T>& gs, const T* lse,
                      const T* inner, T scale) {
-    for (std::int64_t i = 0; i < m; ++i) {
-        exp_row(p.row(i), p.ld, lse[i] == kNone<T> ? 0 : lse[i]);
-        for (std::int64_t j = 0; j < p.ld; ++j)
-            gs.row(i)[j] = p.row(i)[j] * (gs.row(i)[j] - inner[i]) * scale;
+    for (std::int64_t i = 0; i < at.m; ++i) {
+        const std::int64_t visible = at.visible(i);
+        T *p_row = p.row(i), *gs_row = gs.row(i);
+        exp_row(p_row, visible, at.n, lse[i] == kNone<T> ? 0 : lse[i]);
+        for (std::int64_t j = 0; j < visible; ++j)
+            gs_row[j] = p_row[j] * (gs_row[j] - inner[i]) * scale;
+        for (std::int64_t j = visible; j < at.n; ++j) gs_row[j] = 0;
     }
 }
 
+// The first `columns` of a tile's rows, written or added to a matrix of adjacent columns.
 template <class T>
-void unpack(const Tile<T>& tile, T* to, std::int64_t rows, std::int64_t columns) {
-    for (std::int64_t i = 0; i < rows; ++i)
-        for (std::int64_t j = 0; j < columns; ++j) to[i * columns + j] += tile.row(i)[j];
-}
-
-template <class T>
-void head_gradients(const AttentionGradArgs& g, std::int64_t head) {
-    const AttentionArgs& a = g.forward;
-    const std::int64_t d = a.q.shape[3], e = a.v.shape[3], length = a.q.shape[2];
-    const std::int64_t keys_total = a.k.shape[2], side = padded<T>(kTile);
-    Tiles<T> tiles(6 * kTile * (padded<T>(d) + padded<T>(e)) + (d + e) * side + 4 * kTile * side);
-    const Tile<T> q = tiles.take(kTile, d), k = tiles.take(kTile, d), gy = tiles.take(kTile, e);
-    const Tile<T> kt = tiles.take(d, kTile), vt = tiles.take(e, kTile);
-    const Tile<T> p = tiles.take(kTile, kTile), gs = tiles.take(kTile, kTile);
-    const Tile<T> pt = tiles.take(kTile, kTile), gst = tiles.take(kTile, kTile);
-    const Tile<T> gq = tiles.take(kTile, d), gk = tiles.take(kTile, d), gv = tiles.take(kTile, e);
-    for (std::int64_t query = 0; query < length; query += kTile) {
-        const std::int64_t m = length - query < kTile ? length - query : kTile;
-        pack(q, matrix_of(a.q, head), query, m, d);
-        pack(gy, matrix_of(g.gy, head), query, m, e);
-        gq.zero(m);
-        const T* y = data_as<T>(a.y) + (head * length + query) * e;
-        T inner[kTile];
-        for (std::int64_t i = 0; i < m; ++i) {
-            inner[i] = 0;
-            for (std::int64_t j = 0; j < e; ++j) inner[i] += gy.row(i)[j] * y[i * e + j];
-        }
-        const std::int64_t keys = visible_keys(a, query + m);
-        for (std::int64_t key = 0; key < keys; key += kTile) {
-            const std::int64_t n = keys - key < kTile ? keys - key : kTile;
-            pack(k, matrix_of(a.k, head), key, n, d);
-            pack_transposed(kt, matrix_of(a.k, head), key, n, d);
-            pack_transposed(vt, matrix_of(a.v, head), key, n, e);
-            tile_scores(a, {head, query, m, key, n}, p, q, kt);
-            gs.zero(m);
-            add_product(gs, gy, vt, m, e);
-            score_gradients(p, gs, m, data_as<T>(a.lse) + head * length + query, inner,
-                            static_cast<T>(a.scale));
-            transpose(pt, p, m, n);
-            transpose(gst, gs, m, n);
-            add_product(gq, gs, k, m, n);
-            gk.zero(n);
-            gv.zero(n);
-            add_product(gk, gst, q, n, m);
-            add_product(gv, pt, gy, n, m);
-            unpack(gk, data_as<T>(g.gk) + (head * keys_total + key) * d, n, d);
-            unpack(gv, data_as<T>(g.gv) + (head * keys_total + key) * e, n, e);
-        }
-        unpack(gq, data_as<T>(g.gq) + (head * length + query) * d, m, d);
+void unpack(const Scratch<T>& tile, const Matrix<T>& to, std::int64_t rows, std::int64_t columns,
+            bool accumulate) {
+    for (std::int64_t i = 0; i < rows; ++i) {
+        const T* from = tile.row(i);
+        T* out = to.data + i * to.row;
+        if (accumulate)
+            for (std::int64_t j = 0; j < columns; ++j) out[j] += from[j];
+        else
+            std::memcpy(out, from, static_cast<std::size_t>(columns) * sizeof(T));
     }
 }
+
+// sum(gy y) of each query of a head.
+template <class T>
+void inner_products(const AttentionGradArgs& g, std::int64_t head, T* inner) {
+    const auto y = matrix_of<T>(g.forward.y, head), gy = matrix_of<T>(g.gy, head);
+    const std::int64_t length = g.gy.shape[2], e = g.gy.shape[3];
+    for (std::int64_t i = 0; i < length; ++i) {
+        const T *y_row = y.data + i * y.row, *gy_row = gy.data + i * gy.row;
+        Vec<T> total{};
+        std::int64_t j = 0;
+        if (gy.column == 1)
+            for (; j + kLanes<T> <= e; j += kLanes<T>)
+                total = fma(load(y_row + j), load(gy_row + j), total);
+        inner[i] = sum_lanes(total);
+        for (; j < e; ++j) inner[i] += y_row[j] * gy_row[j * gy.column];
+    }
+}
+
+// The gradients of one head. Keys are the outer loop: those of k and v are finished one tile after
+// the other, and gq is added up in place.
+template <class T>
+class HeadGradients {
+public:
+    HeadGradients(const AttentionGradArgs& g, std::int64_t head)
+        : g_(g), a_(g.forward), head_(head), d_(a_.q.shape[3]), e_(a_.v.shape[3]),
+          length_(a_.q.shape[2]),
+          tiles_(kTile * (5 * padded<T>(d_) + 4 * padded<T>(e_) + 2 * padded<T>(kTile)) +
+                 (d_ + e_) * padded<T>(kTile) + padded<T>(length_)),
+          inner_(tiles_.take(1, length_).data) {}
+
+    void run() {
+        inner_products(g_, head_, inner_);
+        const std::int64_t keys = a_.k.shape[2];
+        for (std::int64_t key = 0; key < keys; key += kTile)
+            key_tile(key, smaller(keys - key, kTile));
+    }
+
+private:
+    void key_tile(std::int64_t key, std::int64_t n) {
+        const auto k = matrix_of<T>(a_.k, head_).from(key), v = matrix_of<T>(a_.v, head_).from(key);
+        const Right<T> k_right = right_of(k, n, d_, k_);
+        const Right<T> kt = packed(k.transposed(), d_, n, kt_);
+        const Right<T> vt = packed(v.transposed(), e_, n, vt_);
+        gk_.zero(n);
+        gv_.zero(n);
+        const std::int64_t begin = a_.causal ? key / kTile * kTile : 0;
+        for (std::int64_t query = begin; query < length_; query += kTile)
+            block({a_.causal, head_, query, smaller(length_ - query, kTile), key, n}, k_right, kt,
+                  vt);
+        unpack(gk_, matrix_of<T>(g_.gk, head_).from(key), n, d_, false);
+        unpack(gv_, matrix_of<T>(g_.gv, head_).from(key), n, e_, false);
+    }
+
+    void block(const Block& at, const Right<T>& k, const Right<T>& kt, const Right<T>& vt) {
+        const auto q = matrix_of<T>(a_.q, head_).from(at.query);
+        const auto gy = matrix_of<T>(g_.gy, head_).from(at.query);
+        const auto gy_left = left_of(gy, at.m, e_, gy_left_);
+        tile_scores(a_, at, p_, left_of(q, at.m, d_, q_left_), kt);
+        multiply(gs_, gy_left, vt, at.m, padded<T>(at.n), false,
+                 [&](std::int64_t, int) { return Range{0, e_}; });
+        score_gradients(at, p_, gs_, data_as<T>(a_.lse) + head_ * length_ + at.query,
+                        inner_ + at.query, static_cast<T>(a_.scale));
+        multiply(gq_, matrix_of(gs_), k, at.m, gq_.ld, false, [&](std::int64_t i, int rows) {
+            return Range{0, at.visible(i + rows - 1)};
+        });
+        const auto seen_by = [&](std::int64_t j, int) { return Range{at.first(j), at.m}; };
+        multiply(gk_, matrix_of(gs_).transposed(), right_of(q, at.m, d_, q_right_), at.n, gk_.ld,
+                 true, seen_by);
+        multiply(gv_, matrix_of(p_).transposed(), right_of(gy, at.m, e_, gy_right_), at.n, gv_.ld,
+                 true, seen_by);
+        unpack(gq_, matrix_of<T>(g_.gq, head_).from(at.query), at.m, d_, at.key > 0);
+    }
+
+    const AttentionGradArgs& g_;
+    const AttentionArgs& a_;
+    const std::int64_t head_, d_, e_, length_;
+    ScratchTiles<T> tiles_;
+    T* inner_;
+    const Scratch<T> k_ = tiles_.take(kTile, d_), kt_ = tiles_.take(d_, kTile);
+    const Scratch<T> vt_ = tiles_.take(e_, kTile);
+    const Scratch<T> q_left_ = tiles_.take(kTile, d_), q_right_ = tiles_.take(kTile, d_);
+    const Scratch<T> gy_left_ = tiles_.take(kTile, e_), gy_right_ = tiles_.take(kTile, e_);
+    const Scratch<T> gq_ = tiles_.take(kTile, d_), gk_ = tiles_.take(kTile, d_);
+    const Scratch<T> gv_ = tiles_.take(kTile, e_);
+    const Scratch<T> p_ = tiles_.take(kTile, kTile), gs_ = tiles_.take(kTile, kTile);
+};
 
 template <class T>
 void attention_grad(const AttentionGradArgs& g) {
     const View& q = g.forward.q;
-    parallel_for(q.shape[0] * q.shape[1], [&](std::int64_t head) { head_gradients<T>(g, head); });
+    parallel_for(q.shape[0] * q.shape[1],
+                 [&](std::int64_t head) { HeadGradients<T>(g, head).run(); });
 }
 
 }  // namespace

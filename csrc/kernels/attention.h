@@ -6,7 +6,8 @@
 namespace babygrad {
 
 // q (B, H, L, D), k (B, H, S, D), v (B, H, S, E), y (B, H, L, E), lse (B, H, L). The mask is
-// broadcast to (B, H, L, S): bool (True takes part), of q's dtype (added), or null data.
+// broadcast to (B, H, L, S): bool (True takes part), of q's dtype (added), or null data. y, lse, gq,
+// gk and gv have adjacent elements on the last axis.
 struct AttentionArgs {
     View q, k, v, mask, y, lse;
     bool causal;
@@ -14,7 +15,7 @@ struct AttentionArgs {
 };
 struct AttentionGradArgs {
     AttentionArgs forward;
-    View gy, gq, gk, gv;  // gq, gk and gv contiguous, zero at first
+    View gy, gq, gk, gv;
 };
 
 struct AttentionKernels {

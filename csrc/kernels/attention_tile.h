@@ -1,10 +1,14 @@
-// What both directions of attention share: tiles in workspace, padded to whole vectors, a product of
-// tiles, and the scores of a tile.
+// What both directions of attention share: matrices of a head, products of tiles by the micro-kernel
+// of the GEMM core, and the scores of a tile.
+//
+// Operands whose columns are adjacent are read where they lie; the others, and the right operand of
+// q k^T and gy v^T, are packed. Under a causal mask a tile of rows is multiplied with what it sees.
 #pragma once
 
 #include <cstring>
 
 #include "kernels/attention.h"
+#include "kernels/pack.h"
 #include "memory.h"
 #include "simd/math.h"
 
@@ -14,16 +18,16 @@ namespace {
 constexpr std::int64_t kTile = 64;  // queries, and keys, per tile
 
 template <class T>
-constexpr std::int64_t kPanel = 2 * kLanes<T>;
-
-template <class T>
 std::int64_t padded(std::int64_t n) {
-    return (n + kPanel<T> - 1) / kPanel<T> * kPanel<T>;
+    return (n + kTileColumns<T> - 1) / kTileColumns<T> * kTileColumns<T>;
 }
 
-// Rows of `ld` elements, of which `ld` is a multiple of kPanel.
+inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+inline std::int64_t larger(std::int64_t a, std::int64_t b) { return a > b ? a : b; }
+
+// Workspace rows of `ld` elements, which are whole panels.
 template <class T>
-struct Tile {
+struct Scratch {
     T* data;
     std::int64_t ld;
     T* row(std::int64_t i) const { return data + i * ld; }
@@ -32,137 +36,153 @@ struct Tile {
     }
 };
 
-// Two vectors of four rows of C += A B; eight named accumulators, so that none is spilled.
+// Hands out tiles of one workspace.
 template <class T>
-inline void product_4(const Tile<T>& c, const Tile<T>& a, const Tile<T>& b, std::int64_t k,
-                      std::int64_t i, std::int64_t j) {
-    constexpr std::int64_t v = kLanes<T>;
-    T *c0 = c.row(i) + j, *c1 = c.row(i + 1) + j, *c2 = c.row(i + 2) + j, *c3 = c.row(i + 3) + j;
-    Vec<T> p0 = load(c0), q0 = load(c0 + v), p1 = load(c1), q1 = load(c1 + v);
-    Vec<T> p2 = load(c2), q2 = load(c2 + v), p3 = load(c3), q3 = load(c3 + v);
-    const T *a0 = a.row(i), *a1 = a.row(i + 1), *a2 = a.row(i + 2), *a3 = a.row(i + 3);
-    for (std::int64_t d = 0; d < k; ++d) {
-        const T* right = b.row(d) + j;
-        const Vec<T> x = load(right), y = load(right + v);
-        const Vec<T> e0 = splat(a0[d]), e1 = splat(a1[d]), e2 = splat(a2[d]), e3 = splat(a3[d]);
-        p0 = fma(e0, x, p0);
-        q0 = fma(e0, y, q0);
-        p1 = fma(e1, x, p1);
-        q1 = fma(e1, y, q1);
-        p2 = fma(e2, x, p2);
-        q2 = fma(e2, y, q2);
-        p3 = fma(e3, x, p3);
-        q3 = fma(e3, y, q3);
+class ScratchTiles {
+public:
+    explicit ScratchTiles(std::int64_t elements)
+        : workspace_(static_cast<std::size_t>(elements) * sizeof(T)), next_(workspace_.as<T>()) {}
+    Scratch<T> take(std::int64_t rows, std::int64_t columns) {
+        const Scratch<T> tile{next_, padded<T>(columns)};
+        next_ += rows * tile.ld;
+        return tile;
     }
-    store(c0, p0);
-    store(c0 + v, q0);
-    store(c1, p1);
-    store(c1 + v, q1);
-    store(c2, p2);
-    store(c2 + v, q2);
-    store(c3, p3);
-    store(c3 + v, q3);
-}
 
+private:
+    Workspace workspace_;
+    T* next_;
+};
+
+// Element (i, j) at data[i * row + j * column]; also the left operand of a product.
 template <class T>
-inline void product_1(const Tile<T>& c, const Tile<T>& a, const Tile<T>& b, std::int64_t k,
-                      std::int64_t i, std::int64_t j) {
-    T* out = c.row(i) + j;
-    Vec<T> p = load(out), q = load(out + kLanes<T>);
-    for (std::int64_t d = 0; d < k; ++d) {
-        const Vec<T> e = splat(a.row(i)[d]);
-        p = fma(e, load(b.row(d) + j), p);
-        q = fma(e, load(b.row(d) + j + kLanes<T>), q);
-    }
-    store(out, p);
-    store(out + kLanes<T>, q);
-}
-
-// C (m, C.ld) += A (m, k) B (k, C.ld).
-template <class T>
-void add_product(const Tile<T>& c, const Tile<T>& a, const Tile<T>& b, std::int64_t m,
-                 std::int64_t k) {
-    for (std::int64_t j = 0; j < c.ld; j += kPanel<T>) {
-        std::int64_t i = 0;
-        for (; i + 4 <= m; i += 4) product_4(c, a, b, k, i, j);
-        for (; i < m; ++i) product_1(c, a, b, k, i, j);
-    }
-}
-
-// One (rows, columns) matrix of a batch of heads.
 struct Matrix {
-    const char* data;
-    std::int64_t row, column;  // strides
+    T* data;
+    std::int64_t row, column;
+
+    Matrix from(std::int64_t first_row) const { return {data + first_row * row, row, column}; }
+    Matrix transposed() const { return {data, column, row}; }
 };
-inline Matrix matrix_of(const View& x, std::int64_t head) {
+template <class T>
+Matrix<T> matrix_of(const View& x, std::int64_t head) {
     const std::int64_t b = head / x.shape[1], h = head % x.shape[1];
-    return {x.data + b * x.strides[0] + h * x.strides[1], x.strides[2], x.strides[3]};
+    constexpr std::int64_t item = sizeof(T);
+    return {reinterpret_cast<T*>(x.data + b * x.strides[0] + h * x.strides[1]),
+            x.strides[2] / item, x.strides[3] / item};
+}
+template <class T>
+Matrix<T> matrix_of(const Scratch<T>& tile) {
+    return {tile.data, tile.ld, 1};
 }
 
-// Copies rows [first, first + rows) of a matrix, or its transpose, into a tile padded with zeros.
+// The right operand: panels `step` apart, each with rows `stride` apart.
 template <class T>
-void pack(const Tile<T>& tile, const Matrix& from, std::int64_t first, std::int64_t rows,
-          std::int64_t columns) {
-    tile.zero(rows);
-    for (std::int64_t i = 0; i < rows; ++i) {
-        const char* p = from.data + (first + i) * from.row;
-        for (std::int64_t j = 0; j < columns; ++j)
-            tile.row(i)[j] = *reinterpret_cast<const T*>(p + j * from.column);
-    }
-}
-template <class T>
-void pack_transposed(const Tile<T>& tile, const Matrix& from, std::int64_t first,
-                     std::int64_t rows, std::int64_t columns) {
-    tile.zero(columns);
-    for (std::int64_t i = 0; i < rows; ++i) {
-        const char* p = from.data + (first + i) * from.row;
-        for (std::int64_t j = 0; j < columns; ++j)
-            tile.row(j)[i] = *reinterpret_cast<const T*>(p + j * from.column);
-    }
-}
-template <class T>
-void transpose(const Tile<T>& to, const Tile<T>& from, std::int64_t rows, std::int64_t columns) {
-    for (std::int64_t i = 0; i < rows; ++i)
-        for (std::int64_t j = 0; j < columns; ++j) to.row(j)[i] = from.row(i)[j];
-}
-
-// Queries [query, query + m) against keys [key, key + n).
-struct Block {
-    std::int64_t head, query, m, key, n;
+struct Right {
+    const T* data;
+    std::int64_t stride, step;
 };
 
-// scores = scale q k^T with the masks applied: -inf where a position takes no part, and in the
-// padding. `scores` holds zeros where it is called.
 template <class T>
-void tile_scores(const AttentionArgs& a, const Block& at, const Tile<T>& scores, const Tile<T>& q,
-                 const Tile<T>& k_transposed) {
+Right<T> packed(const Matrix<T>& x, std::int64_t rows, std::int64_t columns, const Scratch<T>& scratch) {
+    constexpr std::int64_t n = kTileColumns<T>;
+    pack_panels(x.data, x.row, x.column, rows, columns, padded<T>(columns) / n, scratch.data);
+    return {scratch.data, n, rows * n};
+}
+
+template <class T>
+Right<T> right_of(const Matrix<T>& x, std::int64_t rows, std::int64_t columns,
+                  const Scratch<T>& scratch) {
+    if (x.column == 1 && columns % kTileColumns<T> == 0) return {x.data, x.row, kTileColumns<T>};
+    return packed(x, rows, columns, scratch);
+}
+
+// A matrix as a left operand: as it lies if the elements of rows or columns are adjacent.
+template <class T>
+Matrix<T> left_of(const Matrix<T>& x, std::int64_t rows, std::int64_t columns,
+                  const Scratch<T>& scratch) {
+    if (x.column == 1 || x.row == 1) return x;
+    for (std::int64_t i = 0; i < rows; ++i)
+        for (std::int64_t j = 0; j < columns; ++j)
+            scratch.row(i)[j] = x.data[i * x.row + j * x.column];
+    return matrix_of(scratch);
+}
+
+struct Range {
+    std::int64_t begin, end;
+};
+
+// C (m, columns) = A B, or += with `accumulate`, where the rows from i on take the inner indices in
+// inner(i, rows) only.
+template <class T, class Inner>
+void multiply(const Scratch<T>& c, const Matrix<T>& a, const Right<T>& b, std::int64_t m,
+              std::int64_t columns, bool accumulate, const Inner& inner) {
+    const T* a_rows[kTileRows];
+    T* c_rows[kTileRows];
+    for (std::int64_t i = 0; i < m;) {
+        const int rows = tile_height(m - i);
+        for (int r = 0; r < rows; ++r) {
+            a_rows[r] = a.data + (i + r) * a.row;
+            c_rows[r] = c.row(i + r);
+        }
+        const Range range = inner(i, rows);
+        const std::int64_t length = larger(range.end - range.begin, 0);
+        for (std::int64_t j = 0; j < columns; j += kTileColumns<T>) {
+            const RightPanel<T> right{
+                b.data + j / kTileColumns<T> * b.step + range.begin * b.stride, b.stride};
+            const TileOut<T> out{c_rows, j, nullptr, accumulate};
+            if (a.column == 1)
+                full_tile(rows, LeftRows<T>{a_rows, 0, 1, range.begin, length}, right, out);
+            else
+                full_tile(rows, LeftStrided<T>{a_rows[0] + range.begin * a.column, a.column, length},
+                          right, out);
+        }
+        i += rows;
+    }
+}
+
+// Queries [query, query + m) against keys [key, key + n), and who sees whom.
+struct Block {
+    bool causal;
+    std::int64_t head, query, m, key, n;
+
+    // The keys that query i of the block sees are the first ones.
+    std::int64_t visible(std::int64_t i) const {
+        return causal ? larger(smaller(query + i + 1 - key, n), 0) : n;
+    }
+    // The queries that see key j of the block are the last ones.
+    std::int64_t first(std::int64_t j) const {
+        return causal ? smaller(larger(key + j - query, 0), m) : 0;
+    }
+};
+
+// scale q k^T + mask, for the keys that a query sees, -inf where the mask says so and from there to
+// the next whole vector; what lies beyond is not set.
+template <class T>
+void tile_scores(const AttentionArgs& a, const Block& at, const Scratch<T>& scores,
+                 const Matrix<T>& q, const Right<T>& k_transposed) {
     const T none = static_cast<T>(-__builtin_inf()), scale = static_cast<T>(a.scale);
-    scores.zero(at.m);
-    add_product(scores, q, k_transposed, at.m, a.q.shape[3]);
-    const bool boolean = a.mask.dtype == DType::b8;
+    const std::int64_t d = a.q.shape[3];
+    for (std::int64_t i = 0; i < at.m;) {
+        const int rows = tile_height(at.m - i);
+        multiply(Scratch<T>{scores.row(i), scores.ld}, q.from(i), k_transposed, rows,
+                 padded<T>(at.visible(i + rows - 1)), false,
+                 [&](std::int64_t, int) { return Range{0, d}; });
+        i += rows;
+    }
     for (std::int64_t i = 0; i < at.m; ++i) {
         T* row = scores.row(i);
-        for (std::int64_t j = 0; j < at.n; ++j) row[j] *= scale;
-        if (a.mask.data) {
-            const Matrix mask = matrix_of(a.mask, at.head);
-            const char* p = mask.data + (at.query + i) * mask.row + at.key * mask.column;
-            for (std::int64_t j = 0; j < at.n; ++j, p += mask.column) {
-                if (!boolean)
-                    row[j] += *reinterpret_cast<const T*>(p);
-                else if (!*p)
-                    row[j] = none;
-            }
+        const std::int64_t visible = at.visible(i);
+        for (std::int64_t j = 0; j < visible; ++j) row[j] *= scale;
+        if (a.mask.data && a.mask.dtype == DType::b8) {
+            const auto mask = matrix_of<const char>(a.mask, at.head).from(at.query + i);
+            for (std::int64_t j = 0; j < visible; ++j)
+                if (!mask.data[(at.key + j) * mask.column]) row[j] = none;
+        } else if (a.mask.data) {
+            const auto mask = matrix_of<const T>(a.mask, at.head).from(at.query + i);
+            for (std::int64_t j = 0; j < visible; ++j)
+                row[j] += mask.data[(at.key + j) * mask.column];
         }
-        const std::int64_t visible = at.query + i + 1 - at.key;
-        const std::int64_t from = a.causal && visible < at.n ? (visible > 0 ? visible : 0) : at.n;
-        for (std::int64_t j = from; j < scores.ld; ++j) row[j] = none;
+        for (std::int64_t j = visible; j % kLanes<T> != 0; ++j) row[j] = none;
     }
-}
-
-// Keys that any of the queries before `end` sees.
-inline std::int64_t visible_keys(const AttentionArgs& a, std::int64_t end) {
-    const std::int64_t keys = a.k.shape[2];
-    return a.causal && end < keys ? end : keys;
 }
 
 }  // namespace

@@ -20,9 +20,12 @@ constexpr std::int64_t kBlockRows = 96;
 constexpr std::int64_t kFewRows = 48;
 constexpr std::int64_t kPanelRows = 192;
 constexpr double kPanelWork = 8e6;
-// The left operand is packed when this many panels use it: 3 to 5 % faster from 1024 columns on,
-// 5 to 10 % slower at 512.
+// The left operand is packed when a task uses it for this many panels: 3 to 5 % faster from 1024
+// columns on, 5 to 10 % slower at 512.
 constexpr std::int64_t kPackLeftPanels = 48;
+// A transposed one, of which a tile touches a line of memory for each inner index, from this many
+// on: 10 to 40 % faster.
+constexpr std::int64_t kPackTransposedPanels = 3;
 // Panels packed together, so that a right operand in memory is read in long runs.
 constexpr std::int64_t kPackPanels = 8;
 // A right operand of at most this many elements is taken to be in the cache.
@@ -51,10 +54,25 @@ inline void each_tile(std::int64_t m, const Fn& fn) {
     }
 }
 
+// Tiles of the left operand, packed: that of the rows from i on begins at data + i * pitch.
+template <class T>
+struct PackedLeft {
+    const T* data;
+    std::int64_t pitch;
+};
+
+// For an inner axis of `length`: six rows come to an odd number of cache lines, so that tiles that
+// are written side by side fall into different sets of the cache.
+template <class T>
+std::int64_t left_pitch(std::int64_t length) {
+    constexpr std::int64_t unit = 32 / sizeof(T);
+    return (ceil_div(length, unit) | 1) * unit;
+}
+
 // All rows times one panel of one block of the inner axis.
 template <class T>
 void multiply_panel(const Gemm<T>& g, std::int64_t k, std::int64_t length, std::int64_t j,
-                    const RightPanel<T>& right, const T* packed_left) {
+                    const RightPanel<T>& right, const PackedLeft<T>& left) {
     const bool first = k == 0;
     T* c_rows[kTileRows];
     const T* a_rows[kTileRows];
@@ -63,8 +81,8 @@ void multiply_panel(const Gemm<T>& g, std::int64_t k, std::int64_t length, std::
     each_tile(g.m, [&](std::int64_t i, int rows) {
         for (int r = 0; r < rows; ++r) c_rows[r] = g.c + (i + r) * g.c_row;
         const TileOut<T> out{c_rows, j, bias, g.accumulate || !first};
-        if (packed_left) {
-            any_tile(rows, width, LeftStrided<T>{packed_left + i * length, rows, length}, right,
+        if (left.data) {
+            any_tile(rows, width, LeftStrided<T>{left.data + i * left.pitch, rows, length}, right,
                      out);
         } else if (g.a_row == 1 && g.a_column != 1) {
             any_tile(rows, width, LeftStrided<T>{g.a + i + k * g.a_column, g.a_column, length},
@@ -81,11 +99,28 @@ void multiply_panel(const Gemm<T>& g, std::int64_t k, std::int64_t length, std::
 }
 
 template <class T>
-void pack_left(const Gemm<T>& g, std::int64_t k, std::int64_t length, T* out) {
-    each_tile(g.m, [&](std::int64_t i, int rows) {
-        pack_tile(g.a + i * g.a_row + k * g.a_column, g.a_row, g.a_column, rows, length,
-                  out + i * length);
-    });
+void pack_left(const Gemm<T>& g, std::int64_t k, std::int64_t length, std::int64_t pitch, T* out) {
+    if (g.a_row != 1) {
+        each_tile(g.m, [&](std::int64_t i, int rows) {
+            pack_tile(g.a + i * g.a_row + k * g.a_column, g.a_row, g.a_column, rows, length,
+                      out + i * pitch);
+        });
+        return;
+    }
+    // Transposed: a row of memory after the other, each to all tiles.
+    constexpr std::int64_t kAhead = 10;
+    for (std::int64_t l = 0; l < length; ++l) {
+        const T* from = g.a + (k + l) * g.a_column;
+        for (std::int64_t i = 0; i < g.m; i += 64 / static_cast<std::int64_t>(sizeof(T)))
+            __builtin_prefetch(from + kAhead * g.a_column + i);
+        each_tile(g.m, [&](std::int64_t i, int rows) {
+            T* to = out + i * pitch + l * rows;
+            if (rows == kTileRows)
+                std::memcpy(to, from + i, kTileRows * sizeof(T));
+            else
+                for (int r = 0; r < rows; ++r) to[r] = from[i + r];
+        });
+    }
 }
 
 // The same product with only rows [i, i + rows).
@@ -131,7 +166,7 @@ void gemm_panels(const Gemm<T>& g) {
     alignas(64) T one[kMaxInner * n];
     Workspace space(group > 1 ? static_cast<std::size_t>(group * kMaxInner * n) * sizeof(T) : 0);
     T* packed = group > 1 ? space.as<T>() : one;
-    const T* no_left = nullptr;
+    const PackedLeft<T> no_left{};
     InnerBlocks(1, g.k).each([&](const InnerBlock& block) {
         const std::int64_t k = block.offset;
         for (std::int64_t j = 0; j < g.n; j += group * n) {
@@ -156,11 +191,47 @@ struct PackedGemm {
 
     const Gemm<T>& g;
     InnerBlocks blocks;
-    std::int64_t panels;
-    T* packed;
+    std::int64_t panels, rows, parts;  // a task has `rows` rows and one of `parts` of the panels
+    bool copy;                         // of the left operand
+    Workspace space;
 
+    explicit PackedGemm(const Gemm<T>& gemm)
+        : g(gemm), blocks(1, g.k), panels(ceil_div(g.n, n)),
+          rows(std::clamp(ceil_div(g.m, kMinTasks * kTileRows) * kTileRows, kBlockRows / 2,
+                          kBlockRows)),
+          parts(even_parts(panels, wanted_tasks() / row_blocks())),
+          copy(!left_in_place(g) || pays_to_copy()),
+          space(static_cast<std::size_t>(g.k * panels * n + (shares_left() ? left_size(g.m) : 0)) *
+                sizeof(T)) {}
+
+    // About `count` parts, none of them empty.
+    static std::int64_t even_parts(std::int64_t items, std::int64_t count) {
+        return ceil_div(items, ceil_div(items, std::clamp<std::int64_t>(count, 1, items)));
+    }
+    std::int64_t row_blocks() const { return ceil_div(g.m, rows); }
+    std::int64_t wanted_tasks() const {
+        return std::min(kMinTasks, static_cast<std::int64_t>(work(g) / kTaskWork) + 1);
+    }
+    bool pays_to_copy() const {
+        const bool transposed = g.a_row == 1 && g.a_column != 1;
+        const std::int64_t used = panels / parts;
+        return transposed ? panels >= kPackTransposedPanels : used >= kPackLeftPanels && g.k > 128;
+    }
+    // Whether the left operand is packed once for all tasks, because several need each row.
+    bool shares_left() const {
+        return copy && parts > 1 && left_size(g.m) <= kPackedBytes / std::int64_t{sizeof(T)};
+    }
+
+    std::int64_t pitch() const { return left_pitch<T>(blocks.part); }
+    std::int64_t left_size(std::int64_t m) const {
+        return ceil_div(g.k, blocks.part) * m * pitch();
+    }
     T* panel(const InnerBlock& block, std::int64_t p) const {
-        return packed + (block.offset * panels + p * block.length) * n;
+        return space.as<T>() + (block.offset * panels + p * block.length) * n;
+    }
+    T* shared_left(const InnerBlock& block, std::int64_t row) const {
+        return space.as<T>() + g.k * panels * n +
+               (block.offset / blocks.part * g.m + row) * pitch();
     }
 
     void pack() const {
@@ -171,18 +242,32 @@ struct PackedGemm {
                             panel(block, begin));
             });
         });
+        if (!shares_left()) return;
+        const std::int64_t inner_blocks = ceil_div(g.k, blocks.part);
+        parallel_for(row_blocks() * inner_blocks, [&](std::int64_t task) {
+            const InnerBlock block = blocks.find(task % inner_blocks * blocks.part);
+            const std::int64_t row = task / inner_blocks * rows;
+            pack_left(row_block(g, row, rows), block.offset, block.length, pitch(),
+                      shared_left(block, row));
+        });
     }
 
-    // Rows [row, row + rows) of panels [begin, end).
-    void run(std::int64_t row, std::int64_t rows, std::int64_t begin, std::int64_t end) const {
-        const Gemm<T> part = row_block(g, row, rows);
-        const bool copy = !left_in_place(g) || (end - begin >= kPackLeftPanels && g.k > 128);
-        Workspace space(copy ? static_cast<std::size_t>(part.m * blocks.part) * sizeof(T) : 0);
-        T* left = copy ? space.as<T>() : nullptr;
+    void run(std::int64_t task) const {
+        const std::int64_t row = task / parts * rows, part = ceil_div(panels, parts);
+        const std::int64_t begin = task % parts * part, end = std::min(panels, begin + part);
+        const Gemm<T> block_rows = row_block(g, row, rows);
+        const bool own = copy && !shares_left();
+        Workspace own_space(own ? static_cast<std::size_t>(rows * pitch()) * sizeof(T) : 0);
         blocks.each([&](const InnerBlock& block) {
-            if (copy) pack_left(part, block.offset, block.length, left);
+            PackedLeft<T> left{nullptr, pitch()};
+            if (own) {
+                pack_left(block_rows, block.offset, block.length, pitch(), own_space.as<T>());
+                left.data = own_space.as<T>();
+            } else if (copy) {
+                left.data = shared_left(block, row);
+            }
             for (std::int64_t p = begin; p < end; ++p)
-                multiply_panel(part, block.offset, block.length, p * n,
+                multiply_panel(block_rows, block.offset, block.length, p * n,
                                RightPanel<T>{panel(block, p), n}, left);
         });
     }
@@ -190,21 +275,9 @@ struct PackedGemm {
 
 template <class T>
 void gemm_packed(const Gemm<T>& g) {
-    const std::int64_t panels = ceil_div(g.n, kTileColumns<T>);
-    Workspace space(static_cast<std::size_t>(g.k * panels * kTileColumns<T>) * sizeof(T));
-    const PackedGemm<T> packed{g, InnerBlocks(1, g.k), panels, space.as<T>()};
+    const PackedGemm<T> packed(g);
     packed.pack();
-    const std::int64_t rows = std::clamp(ceil_div(g.m, kMinTasks * kTileRows) * kTileRows,
-                                         kBlockRows / 2, kBlockRows);
-    const std::int64_t blocks = ceil_div(g.m, rows);
-    const std::int64_t wanted =
-        std::min(kMinTasks, static_cast<std::int64_t>(work(g) / kTaskWork) + 1);
-    const std::int64_t part = ceil_div(panels, std::min(panels, ceil_div(wanted, blocks)));
-    const std::int64_t parts = ceil_div(panels, part);
-    parallel_for(blocks * parts, [&](std::int64_t task) {
-        const std::int64_t begin = task % parts * part;
-        packed.run(task / parts * rows, rows, begin, std::min(panels, begin + part));
-    });
+    parallel_for(packed.row_blocks() * packed.parts, [&](std::int64_t task) { packed.run(task); });
 }
 
 template <class T>
