@@ -28,11 +28,15 @@ class Refused(Exception):
 
 
 class Derivatives(NamedTuple):
-    """The outputs, the gradients of the inputs, and of inputs and cotangents the second ones."""
+    """What is compared."""
 
     value: Arrays
+    """The outputs."""
     first: Arrays
+    """The gradients of the inputs, twice: as a training step gets them, and recorded. Fused kernels
+    compute the first ones only."""
     second: Arrays
+    """The gradients of the recorded ones, of inputs and cotangents."""
 
 
 class Framework(NamedTuple):
@@ -79,10 +83,11 @@ def derivatives(framework: Framework, call: Callable[..., Any], sample: Any) -> 
     value = [np.array(framework.array(out)) for out in outputs]
     rng = np.random.default_rng(20240229)
     cotangents = [_random(framework, rng, out).requires_grad_() for out in outputs]
-    first, gradients = _gradients(framework, outputs, inputs, cotangents, create_graph=True)
+    plain, _ = _gradients(framework, outputs, inputs, cotangents, retain_graph=True)
+    recorded, gradients = _gradients(framework, outputs, inputs, cotangents, create_graph=True)
     weights = [_random(framework, rng, leaf) for leaf in inputs]
-    second, _ = _gradients(framework, gradients, inputs + cotangents, weights, create_graph=False)
-    return Derivatives(value, first, second)
+    second, _ = _gradients(framework, gradients, inputs + cotangents, weights)
+    return Derivatives(value, plain + recorded, second)
 
 
 def _converted(framework: Framework, value: Any, leaves: dict[int, Any]) -> Any:
