@@ -202,6 +202,23 @@ def test_norms(device: str) -> None:
     assert ops.norm(x, axis=1).tolist() == [5, 1]
     assert ops.norm(x, order=1).item() == 8
     assert ops.norm(x, order=math.inf, axis=0).tolist() == [3, 4]
+    assert ops.norm(x, order=-math.inf, axis=0).tolist() == [0, 1]
+    assert ops.norm(x, order=0, axis=1).tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("order", [3, 1.5, 0.5, -1, -2.5])
+def test_norms_of_other_orders(order: float, device: str) -> None:
+    values = X[0].copy()
+    x = leaf(values)
+    norms = ops.norm(x, axis=1, order=order)
+    for row, got in zip(values, norms.tolist(), strict=True):
+        exact = math.fsum(abs(v) ** order for v in row) ** (1 / order)
+        assert abs(got - exact) <= 1e-14 * exact
+    # An element that is 0 has no say, or for a negative order the only one.
+    zeros = leaf([[0.0, 3.0], [0.0, 0.0]])
+    norms = ops.norm(zeros, axis=1, order=order)
+    assert norms.tolist() == pytest.approx([3.0 if order > 0 else 0.0, 0.0], rel=1e-15)
+    assert grad(norms, zeros) == [[0, pytest.approx(1.0) if order > 0 else 0], [0, 0]]
 
 
 def test_empty(device: str) -> None:
@@ -242,7 +259,7 @@ def test_empty(device: str) -> None:
             ValueError,
             "argmin: axis 0 of shape (0, 3) is empty; it has no argmin",
         ),
-        (lambda x: ops.norm(x, order=3), ValueError, "norm: order (=3) must be 1, 2 or math.inf"),
+        (lambda x: ops.norm(x, order="nuc"), ValueError, "norm: order (='nuc') must be a number"),
     ],
 )
 def test_messages(call, error, message: str, device: str) -> None:

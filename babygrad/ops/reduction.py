@@ -22,7 +22,7 @@ from babygrad.ops._common import (
     normalize_axis,
 )
 from babygrad.ops.chain import chain_multiply
-from babygrad.ops.comparison import equal, isinf
+from babygrad.ops.comparison import equal, isinf, not_equal
 from babygrad.ops.elementwise import abs as magnitude
 from babygrad.ops.elementwise import exp, square, where
 from babygrad.ops.shape import expand_to_reduced, flip, permute, reshape, unsqueeze, with_ones
@@ -176,14 +176,15 @@ def norm(
     a : Tensor
     axes, axis, keepdims
         As for `summation`; over several axes their elements count as one vector.
-    order : {1, 2, math.inf}
-        The sum of magnitudes, the Euclidean length, or the largest magnitude. The gradient of
-        each at 0 is 0.
+    order : float
+        The root `sum(abs(a) ** order) ** (1 / order)`: 2 is the Euclidean length, 1 the sum of
+        magnitudes; infinity is the largest magnitude, minus infinity the smallest, and 0 the
+        number of elements that are not 0. An element that is 0 has the gradient 0.
 
     Raises
     ------
     ValueError
-        For another order.
+        When the order is no number; there are no norms of matrices.
     """
     a = floating("norm", a)
     over = _axes("norm", a, axes, axis)
@@ -193,7 +194,18 @@ def norm(
         return Summation(over, keepdims)(magnitude(a))
     if order == math.inf:
         return max(magnitude(a), over, keepdims)
-    raise ValueError(f"norm: order (={order}) must be 1, 2 or math.inf")
+    if order == -math.inf:
+        return min(magnitude(a), over, keepdims)
+    if order == 0:
+        return Summation(over, keepdims)(not_equal(a, 0).astype(a.dtype))
+    if not isinstance(order, int | float) or math.isnan(order):
+        raise ValueError(f"norm: order (={order!r}) must be a number")
+    # At 0 the powers, or their derivatives, are infinite for some orders.
+    zero, nothing = equal(a, 0), 0.0 if order > 0 else math.inf
+    powers = where(zero, nothing, magnitude(where(zero, 1, a)) ** order)
+    total = Summation(over, keepdims)(powers)
+    flat = equal(total, nothing)
+    return where(flat, 0, where(flat, 1, total) ** (1 / order))
 
 
 class LogSumExp(Function):

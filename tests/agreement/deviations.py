@@ -40,15 +40,19 @@ def _axes(sample: Any) -> tuple[int, ...]:
     return axes if isinstance(axes, tuple) else () if axes is None else (axes,)
 
 
-def _order(name: str, position: int) -> Callable[[Any], bool]:
-    return lambda sample: _argument(sample, name, position) not in (None, 1, 2, math.inf, "fro")
-
-
 def _of_matrix(sample: Any) -> bool:
     """An order for the matrices of two axes, which is not that of their elements."""
     order, dim = _argument(sample, "ord", 0), _argument(sample, "dim", 1)
     axes = sample.input.ndim if dim is None else len(dim) if isinstance(dim, tuple | list) else 1
     return axes == 2 and order not in (None, "fro")
+
+
+def _root_of_zero(sample: Any) -> bool:
+    """Whether a norm of order p is the p-th root of 0; of nothing PyTorch has one up to order 2."""
+    order = _argument(sample, "ord", 0)
+    power = 2 if order in (None, "fro") else order
+    root = power not in (0, 1, math.inf, -math.inf)
+    return root and not sample.input.any() and (sample.input.numel() > 0 or power > 2)
 
 
 def _has(name: str) -> Callable[[Any], bool]:
@@ -99,18 +103,6 @@ DEVIATIONS = (
     # ----- reductions -----
     Deviation(
         "refused",
-        "norm has the orders 1, 2 and infinity",
-        ("norm", "norm.inf"),
-        _order("p", 0),
-    ),
-    Deviation(
-        "refused",
-        "norm has the orders 1, 2 and infinity",
-        ("linalg.vector_norm", "linalg.norm", "linalg.norm.subgradients_at_zero"),
-        _order("ord", 0),
-    ),
-    Deviation(
-        "refused",
         "norm is of vectors, not of matrices",
         ("linalg.norm", "linalg.norm.subgradients_at_zero"),
         _of_matrix,
@@ -118,8 +110,8 @@ DEVIATIONS = (
     Deviation(
         "second",
         "the length of a vector has the derivative 0 at 0, and so a second one; PyTorch has NaN",
-        ("linalg.norm.subgradients_at_zero",),
-        lambda sample: _argument(sample, "ord", 0) in (None, 2, "fro") and sample.input.numel() > 0,
+        ("linalg.norm", "linalg.norm.subgradients_at_zero"),
+        _root_of_zero,
     ),
     # ----- shapes and indexing -----
     Deviation(

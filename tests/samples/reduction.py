@@ -24,6 +24,8 @@ SAMPLES = [
     Sample("norm", lambda a: ops.norm(a, axis=1), normal(2, 3)),
     Sample("norm", lambda a: ops.norm(a, order=1), normal(2, 3)),
     Sample("norm", lambda a: ops.norm(a, axes=0, order=math.inf), distinct(3, 2)),
+    Sample("norm", lambda a: ops.norm(a, axis=1, order=3), normal(2, 3)),
+    Sample("norm", lambda a: ops.norm(a, order=-0.5), normal(3)),
     Sample("logsumexp", ops.logsumexp, normal(2, 3)),
     Sample("logsumexp", lambda a: ops.logsumexp(a, axes=(0, 2)), normal(2, 3, 2)),
     Sample("logsumexp", lambda a: ops.logsumexp(a, axis=-1, keepdims=True), normal(2, 3)),
