@@ -112,6 +112,11 @@ def test_interpolate(device: str, dtype: str) -> None:
     assert ops.interpolate(x, 3).tolist()[0][0] == [[1, 1, 2], [1, 1, 2], [3, 3, 4]]
     smooth = ops.interpolate(x, (2, 4), mode="bilinear")
     assert smooth.tolist()[0][0] == [[1, 1.25, 1.75, 2], [3, 3.25, 3.75, 4]]
+    corners = ops.interpolate(x, (3, 5), mode="bilinear", align_corners=True)
+    rows = [[1, 1.25, 1.5, 1.75, 2], [2, 2.25, 2.5, 2.75, 3], [3, 3.25, 3.5, 3.75, 4]]
+    assert corners.tolist()[0][0] == rows
+    alone = ops.interpolate(x, (1, 2), mode="bilinear", align_corners=True)
+    assert alone.tolist()[0][0] == [[1, 2]]
 
 
 def test_errors(device: str) -> None:
@@ -126,3 +131,5 @@ def test_errors(device: str) -> None:
         ops.interpolate(x)
     with pytest.raises(ValueError, match="mode"):
         ops.interpolate(x, 2, mode="cubic")
+    with pytest.raises(ValueError, match="align_corners"):
+        ops.interpolate(x, 2, align_corners=True)

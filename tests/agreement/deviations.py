@@ -188,12 +188,6 @@ DEVIATIONS = (
     ),
     Deviation(
         "refused",
-        "pixels are squares, align_corners=False",
-        ("nn.functional.interpolate.bilinear",),
-        _has("align_corners"),
-    ),
-    Deviation(
-        "refused",
         "batch_norm needs an axis of channels after that of the batch",
         ("nn.functional.batch_norm",),
         lambda sample: sample.input.ndim < 2,

@@ -28,8 +28,7 @@ def _interpolate(
     """With `recompute_scale_factor` PyTorch takes only the size from the factor."""
     if recompute_scale_factor:
         size, scale_factor = tuple(math.floor(n * scale_factor) for n in x.shape[2:]), None
-    corners = {"align_corners": True} if align_corners else {}
-    return ops.interpolate(x, size, scale_factor, mode, **corners)
+    return ops.interpolate(x, size, scale_factor, mode, bool(align_corners))
 
 
 def _max_pool(x: Tensor, return_indices: bool = False, **settings: Any) -> Tensor:
