@@ -61,14 +61,6 @@ struct PackedLeft {
     std::int64_t pitch;
 };
 
-// For an inner axis of `length`: six rows come to an odd number of cache lines, so that tiles that
-// are written side by side fall into different sets of the cache.
-template <class T>
-std::int64_t left_pitch(std::int64_t length) {
-    constexpr std::int64_t unit = 32 / sizeof(T);
-    return (ceil_div(length, unit) | 1) * unit;
-}
-
 // All rows times one panel of one block of the inner axis.
 template <class T>
 void multiply_panel(const Gemm<T>& g, std::int64_t k, std::int64_t length, std::int64_t j,
@@ -113,13 +105,7 @@ void pack_left(const Gemm<T>& g, std::int64_t k, std::int64_t length, std::int64
         const T* from = g.a + (k + l) * g.a_column;
         for (std::int64_t i = 0; i < g.m; i += 64 / static_cast<std::int64_t>(sizeof(T)))
             __builtin_prefetch(from + kAhead * g.a_column + i);
-        each_tile(g.m, [&](std::int64_t i, int rows) {
-            T* to = out + i * pitch + l * rows;
-            if (rows == kTileRows)
-                std::memcpy(to, from + i, kTileRows * sizeof(T));
-            else
-                for (int r = 0; r < rows; ++r) to[r] = from[i + r];
-        });
+        pack_tiles_row(from, g.m, l, pitch, out);
     }
 }
 

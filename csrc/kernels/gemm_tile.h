@@ -110,6 +110,31 @@ template <class T>
 struct RightPanel {
     const T* data;
     std::int64_t stride;
+
+    struct Walk {
+        const T* p;
+        std::int64_t stride;
+        BABYGRAD_INLINE const T* next() {
+            const T* row = p;
+            p += stride;
+            return row;
+        }
+    };
+    BABYGRAD_INLINE Walk walk() const { return {data, stride}; }
+};
+
+// The same with a pointer per inner index (pixels as the inner axis), in place.
+template <class T>
+struct RightRows {
+    const T* const* rows;
+    std::int64_t offset;
+
+    struct Walk {
+        const T* const* row;
+        std::int64_t offset;
+        BABYGRAD_INLINE const T* next() { return *row++ + offset; }
+    };
+    BABYGRAD_INLINE Walk walk() const { return {rows, offset}; }
 };
 
 // Where a tile goes: row i at rows[i] + column. `bias` (kTileColumns values) may be null.
@@ -154,15 +179,15 @@ struct Tile {
         if constexpr (Rows > 5) fn(c5, std::integral_constant<int, 5>());
     }
 
-    template <class Left>
-    BABYGRAD_INLINE void multiply(const Left& left, const RightPanel<T>& right) {
-        const T* b = right.data;
+    template <class Left, class Right>
+    BABYGRAD_INLINE void multiply(const Left& left, const Right& right) {
+        auto rows = right.walk();
         left.template walk<Rows>([&](const auto& a, std::int64_t k) __attribute__((always_inline)) {
+            const T* b = rows.next();
             const Vec<T> b_lo = load(b), b_hi = load(b + kLanes<T>);
             each_row([&](RowSum<T>& c, auto i) __attribute__((always_inline)) {
                 c.add_product(a.template at<i>(k), b_lo, b_hi);
             });
-            b += right.stride;
         });
     }
 
@@ -174,9 +199,8 @@ struct Tile {
     }
 };
 
-template <class T, int Rows, class Left>
-__attribute__((noinline)) void tile(const Left& left, const RightPanel<T>& right,
-                                    const TileOut<T>& out) {
+template <class T, int Rows, class Left, class Right>
+__attribute__((noinline)) void tile(const Left& left, const Right& right, const TileOut<T>& out) {
     Tile<T, Rows> c;
     if (out.accumulate)  // worth 5 % where the output comes from L3; a row may take two lines
         c.each_row([&](RowSum<T>&, auto i) {
@@ -187,9 +211,8 @@ __attribute__((noinline)) void tile(const Left& left, const RightPanel<T>& right
     c.finish(out);
 }
 
-template <class T, class Left>
-inline void full_tile(int rows, const Left& left, const RightPanel<T>& right,
-                      const TileOut<T>& out) {
+template <class T, class Left, class Right>
+inline void full_tile(int rows, const Left& left, const Right& right, const TileOut<T>& out) {
     switch (rows) {
         case 6: return tile<T, 6>(left, right, out);
         case 5: return tile<T, 5>(left, right, out);

@@ -152,5 +152,28 @@ inline void pack_tile(const T* a, std::int64_t row, std::int64_t column, int row
         for (int i = 0; i < rows; ++i) out[k * rows + i] = a[i * row + k * column];
 }
 
+// Tiles of rows side by side, that of the rows from i on at i * left_pitch: six rows come to an odd
+// number of cache lines, so that tiles written in turn fall into different sets of the cache.
+template <class T>
+inline std::int64_t left_pitch(std::int64_t inner) {
+    constexpr std::int64_t unit = 32 / sizeof(T);
+    return ((inner + unit - 1) / unit | 1) * unit;
+}
+
+// One inner index of `rows` adjacent rows, to place k of all their tiles.
+template <class T>
+inline void pack_tiles_row(const T* a, std::int64_t rows, std::int64_t k, std::int64_t pitch,
+                           T* out) {
+    for (std::int64_t i = 0; i < rows;) {
+        const int height = tile_height(rows - i);
+        T* to = out + i * pitch + k * height;
+        if (height == kTileRows)
+            std::memcpy(to, a + i, kTileRows * sizeof(T));
+        else
+            for (int r = 0; r < height; ++r) to[r] = a[i + r];
+        i += height;
+    }
+}
+
 }  // namespace
 }  // namespace babygrad::BABYGRAD_TARGET

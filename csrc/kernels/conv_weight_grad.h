@@ -1,0 +1,114 @@
+// The weight gradient as a GEMM whose inner axis is the output pixels: what both arrangements of it
+// share, which is how the pixels are summed.
+//
+// Policy: kInnerPixels products are summed in a register, kPieceBlocks of those in a buffer, the
+// pieces of one of at most kSlots ranges of pixels in another, and the ranges pairwise; all of it
+// depends on the sizes alone.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/conv_core.h"
+#include "kernels/pack.h"
+#include "threads.h"
+
+namespace babygrad::BABYGRAD_TARGET {
+namespace {
+
+constexpr std::int64_t kSlots = 16;
+constexpr std::int64_t kSlotBytes = 16 << 20;  // the buffers of all slots
+constexpr double kTaskWork = 1e6;              // multiply-adds
+constexpr std::int64_t kInnerPixels = 128;  // 8 KB of gy and of x: with 256 they crowd L1
+constexpr std::int64_t kPieceBlocks = 16;
+
+// The sums are a matrix of `rows` by `panels` panels for each group.
+template <class T>
+struct WeightGrad {
+    const IndirectWeightGrad<T>& conv;
+    const Windows<T>& windows;
+    std::int64_t outputs, rows, panels;
+
+    std::int64_t inner() const { return windows.segments * windows.length; }
+    std::int64_t row_size() const { return panels * kTileColumns<T>; }
+    std::int64_t buffer_size() const { return conv.groups * rows * row_size(); }
+
+    const T* pixel(std::int64_t p) const {
+        const Image<const T>& gy = conv.gy;
+        return gy.data + p / (gy.w * gy.h) * gy.stride_n + p / gy.w % gy.h * gy.stride_h +
+               p % gy.w * gy.stride_w;
+    }
+
+    void add_piece(std::int64_t panel, std::int64_t panel_end, const T* piece, T* sum) const {
+        for (std::int64_t row = 0; row < conv.groups * rows; ++row)
+            for (std::int64_t j = panel * kTileColumns<T>; j < panel_end * kTileColumns<T>; ++j)
+                sum[row * row_size() + j] += piece[row * row_size() + j];
+    }
+
+    // Sums the buffers pairwise into the first.
+    void reduce(T* buffers, std::int64_t slots) const {
+        parallel_ranges(buffer_size(), 16384, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t step = 1; step < slots; step *= 2)
+                for (std::int64_t s = 0; s + step < slots; s += 2 * step) {
+                    T* a = buffers + s * buffer_size();
+                    const T* b = buffers + (s + step) * buffer_size();
+                    for (std::int64_t i = begin; i < end; ++i) a[i] += b[i];
+                }
+        });
+    }
+};
+
+// Sums pixels [begin, end) for panels [panel, panel_end) into `sum`, by way of `piece`.
+template <class T, class Task>
+void sum_pixels(const Task& task, std::int64_t begin, std::int64_t end, std::int64_t panel,
+                std::int64_t panel_end, T* sum, T* piece) {
+    const std::int64_t capacity = std::min(kInnerPixels, end - begin);
+    WindowTable<T> table(task.windows, capacity);
+    Workspace gy_space(static_cast<std::size_t>(task.gy_size(capacity)) * sizeof(T));
+    for (std::int64_t p = begin; p < end; p += kInnerPixels) {
+        const std::int64_t count = std::min(kInnerPixels, end - p);
+        const std::int64_t at = (p - begin) / kInnerPixels % kPieceBlocks;
+        const bool direct = p - begin < kPieceBlocks * kInnerPixels;
+        table.fill(p, count);
+        task.add_block(table, p, count, panel, panel_end, at > 0, direct ? sum : piece,
+                       gy_space.template as<T>());
+        if (!direct && (at == kPieceBlocks - 1 || p + kInnerPixels >= end))
+            task.add_piece(panel, panel_end, piece, sum);
+    }
+}
+
+// A task adds blocks of pixels (add_block, with gy_size elements of workspace) and hands the sums
+// over in the gradient's own layout (copy_out).
+template <class T, class Task>
+void run_weight_grad(const Task& task) {
+    const std::int64_t size = task.buffer_size(), pixels = task.windows.pixels();
+    if (size == 0) return;
+    const double work = static_cast<double>(pixels) * static_cast<double>(size);
+    const std::int64_t wanted =
+        std::min<std::int64_t>(kSlots, static_cast<std::int64_t>(work / kTaskWork));
+    std::int64_t slots =
+        std::min({wanted, ceil_div(pixels, kInnerPixels),
+                  kSlotBytes / static_cast<std::int64_t>(sizeof(T)) / size});
+    slots = std::max<std::int64_t>(1, slots);
+    std::int64_t parts = std::max<std::int64_t>(1, std::min(task.panels, ceil_div(wanted, slots)));
+    const std::int64_t part_panels = ceil_div(task.panels, parts);
+    parts = ceil_div(task.panels, part_panels);
+    const std::int64_t range = ceil_div(ceil_div(pixels, slots), kInnerPixels) * kInnerPixels;
+    slots = range ? ceil_div(pixels, range) : 1;
+    const std::int64_t buffers_each = range > kPieceBlocks * kInnerPixels ? 2 : 1;
+    Workspace buffer_space(static_cast<std::size_t>(buffers_each * slots * size) * sizeof(T));
+    T* buffers = buffer_space.as<T>();
+    if (pixels == 0)
+        std::memset(buffers, 0, static_cast<std::size_t>(size) * sizeof(T));
+    parallel_for(pixels ? slots * parts : 0, [&](std::int64_t i) {
+        const std::int64_t slot = i / parts, panel = i % parts * part_panels;
+        T* sum = buffers + slot * size;
+        sum_pixels(task, slot * range, std::min(pixels, (slot + 1) * range), panel,
+                   std::min(task.panels, panel + part_panels), sum,
+                   sum + (buffers_each - 1) * slots * size);
+    });
+    task.reduce(buffers, slots);
+    task.copy_out(buffers);
+}
+
+}  // namespace
+}  // namespace babygrad::BABYGRAD_TARGET
