@@ -29,7 +29,7 @@ from benchmarks._harness import (
     ratio,
     write_json,
 )
-from benchmarks._workers import installed, limit_threads, take_turns
+from benchmarks._workers import available_cpus, installed, limit_threads, take_turns
 
 Call = Callable[[], Any]
 HEADER = ["work", "babygrad µs", "PyTorch µs", "ratio (quartiles)", "ratio of minima"]
@@ -129,6 +129,22 @@ def native_call(rounds: int, calls: int) -> dict[str, list[float]] | None:
     return take_turns(turns, rounds)
 
 
+def dispatches(rounds: int, cpus: list[int]) -> list[float] | None:
+    """Seconds to hand an empty job of two parts to the warm thread pool and to wait for its end."""
+    try:
+        from babygrad import _core
+    except ImportError:
+        return None
+    _core.set_num_threads(2)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)  # before the first job, which starts the second thread
+    try:
+        return [_core._dispatch_nanoseconds(1000) * 1e-9 for _ in range(rounds + 1)][1:]
+    finally:
+        _core.set_num_threads(1)
+        limit_threads(1)
+
+
 def import_seconds(module: str) -> float:
     """How long a fresh interpreter takes for the import."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -154,7 +170,7 @@ def row(name: str, times: dict[str, list[float]]) -> list[str]:
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     chosen = parser(__doc__ or "", rounds=301).parse_args(arguments)
     calls = 3 if chosen.quick else 50
-    machine = describe_machine(1)
+    machine, cpus = describe_machine(1), available_cpus()
     limit_threads(1)
     peers = [peer for peer in chosen.peers if peer == "torch" and installed(peer)]
     check(chosen.device, peers)
@@ -176,6 +192,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         print(
             f"A native add of 16 numbers costs {cost:.0f} ns more than a call that does nothing "
             f"({medians['nothing']:.0f} ns); numpy's costs {medians['numpy']:.0f} ns in all."
+        )
+    results["dispatch"] = dispatched = dispatches(chosen.rounds, cpus)
+    if dispatched is not None:
+        print(
+            f"An empty job for two threads takes {1e6 * statistics.median(dispatched):.2f} us, at "
+            f"best {1e6 * min(dispatched):.2f}, when they are awake."
         )
     turns = {name: lambda m=name: import_seconds(m) for name in ("babygrad", "numpy")}  # type: ignore[misc]
     results["import"] = imports = take_turns(turns, 2 if chosen.quick else 11)

@@ -63,6 +63,8 @@ public:
         if (error_) std::rethrow_exception(error_);
     }
 
+    std::uint64_t jobs() const { return epoch_ / kEpoch; }  // The caller holds owner().
+
     // Ends the workers; the next job starts the new number of them. The caller holds owner().
     void resize(int threads) {
         {
@@ -227,10 +229,25 @@ void run_chunks(std::int64_t count, ChunkFn fn, void* context) {
     for (std::int64_t i = 0; i < count; ++i) fn(context, i);
 }
 
+std::uint64_t pool_jobs() {
+    Pool& current = the_pool();
+    const std::lock_guard<std::mutex> lock(current.owner());
+    return current.jobs();
+}
+
 double dispatch_nanoseconds(int repeats) {
     using Clock = std::chrono::steady_clock;
     const auto start = Clock::now();
-    for (int i = 0; i < repeats; ++i) run_chunks(2, [](void*, std::int64_t) {}, nullptr);
+    for (int i = 0; i < repeats; ++i) {
+        std::atomic<int> begun{0};
+        // Each part waits for the other, or one thread would do both; not for ever, as there may be
+        // one thread only.
+        const auto meet = [&begun](std::int64_t) {
+            ++begun;
+            for (int turns = 0; turns < 10000 && begun.load() < 2; ++turns) relax();
+        };
+        parallel_for(2, meet);
+    }
     return std::chrono::duration<double, std::nano>(Clock::now() - start).count() / repeats;
 }
 

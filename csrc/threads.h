@@ -40,7 +40,10 @@ static inline void parallel_for(std::int64_t count, const Fn& fn) {
         const_cast<void*>(static_cast<const void*>(&fn)));
 }
 
-// Mean time of an empty two-chunk job, for tests and benchmarks.
+// Jobs that went to the pool so far, for tests.
+std::uint64_t pool_jobs();
+
+// Mean time of an empty job of two chunks that two threads run, for tests and benchmarks.
 double dispatch_nanoseconds(int repeats);
 
 static inline std::int64_t ceil_div(std::int64_t n, std::int64_t d) { return (n + d - 1) / d; }

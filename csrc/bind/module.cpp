@@ -28,8 +28,9 @@ void init_threads(py::module_& m) {
           "Makes kernels, and nothing else, treat subnormal numbers as zero.");
     m.def("_cgroup_cpu_limit", cgroup_cpu_limit, py::arg("root"));
     m.def("_default_num_threads", default_num_threads, py::arg("root"));
+    m.def("_pool_jobs", pool_jobs, "Jobs that several threads could share so far.");
     m.def("_dispatch_nanoseconds", dispatch_nanoseconds, py::arg("repeats"),
-          "Mean time of an empty two-way job.");
+          "Mean time of an empty job that two threads run.");
 }
 
 void init_isa(py::module_& m) {
