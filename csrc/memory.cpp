@@ -10,6 +10,13 @@
 #include <mutex>
 #include <new>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size) static_cast<void>(0)
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) static_cast<void>(0)
+#endif
+
 namespace babygrad {
 namespace {
 
@@ -62,6 +69,13 @@ void* system_allocate(std::size_t bytes) noexcept {
     return block;
 }
 
+// AddressSanitizer sees an access to a cached block, or to what its class adds to the size asked for.
+void hide_unused([[maybe_unused]] void* block, [[maybe_unused]] std::size_t used,
+                 [[maybe_unused]] std::size_t bytes) {
+    ASAN_UNPOISON_MEMORY_REGION(block, used);
+    ASAN_POISON_MEMORY_REGION(static_cast<char*>(block) + used, bytes - used);
+}
+
 // A free block holds the link to the next one of its class.
 struct FreeBlock {
     FreeBlock* next;
@@ -99,6 +113,7 @@ public:
         bin.bytes = size.bytes;
         bin.last_use = ++clock_;
         bin.head = new (block) FreeBlock{bin.head};
+        hide_unused(block, sizeof(FreeBlock), size.bytes);
         stats_.cached += size.bytes;
         trim(stats_.limit);
     }
@@ -143,10 +158,7 @@ Cache& cache() {
 
 using Lock = std::lock_guard<std::mutex>;
 
-}  // namespace
-
-void* allocate(std::size_t bytes) {
-    const SizeClass size = size_class(bytes);
+void* take_or_allocate(SizeClass size) {
     {
         const Lock lock(cache().mutex);
         if (void* block = cache().take(size)) return block;
@@ -159,8 +171,18 @@ void* allocate(std::size_t bytes) {
     throw std::bad_alloc();
 }
 
+}  // namespace
+
+void* allocate(std::size_t bytes) {
+    const SizeClass size = size_class(bytes);
+    void* block = take_or_allocate(size);
+    hide_unused(block, bytes, size.bytes);
+    return block;
+}
+
 void release(void* block, std::size_t bytes) noexcept {
     const SizeClass size = size_class(bytes);
+    hide_unused(block, size.bytes, size.bytes);
     const Lock lock(cache().mutex);
     cache().put(size, block);
 }
