@@ -36,12 +36,14 @@ PyObject* parametric(PyObject* const* args) {
     return in.run(unary_kernel(op, in.dtype()), in.dtype(), kHeavyGrain, &parameter);
 }
 
+// A gradient lies in memory like the value that it belongs to, whatever the upstream one does: that
+// of a flatten lies like the flat array, and the convolution before it would copy it, twice.
 template <int op>
 PyObject* gradient(PyObject* const* args) {
     Operands in;
     if (!in.add(args[0]) || !in.add(args[1]) || !in.settle() || !is_floating(in.dtype()))
         return kNotCovered;
-    return in.run(binary_kernel(op, in.dtype()), in.dtype(), kHeavyGrain);
+    return in.run(binary_kernel(op, in.dtype()), in.dtype(), kHeavyGrain, nullptr, 1);
 }
 
 template <int op>
@@ -51,7 +53,7 @@ PyObject* parametric_gradient(PyObject* const* args) {
     if (!in.add(args[0]) || !in.add(args[1]) || !get_number(args[2], parameter) ||
         !in.settle() || !is_floating(in.dtype()))
         return kNotCovered;
-    return in.run(binary_kernel(op, in.dtype()), in.dtype(), kHeavyGrain, &parameter);
+    return in.run(binary_kernel(op, in.dtype()), in.dtype(), kHeavyGrain, &parameter, 1);
 }
 
 PyObject* clip(PyObject* const* args) {

@@ -68,13 +68,14 @@ bool Operands::broadcast_all() {
     return true;
 }
 
-PyObject* Operands::run(Loop loop, DType out, std::int64_t grain, const double* params) {
+PyObject* Operands::run(Loop loop, DType out, std::int64_t grain, const double* params,
+                         int first) {
     const View* views[kMax + 1] = {nullptr};
     for (int k = 0; k < count_; ++k) views[k + 1] = &views_[k];
     std::int64_t strides[kMaxDims];
     if (!flat_) {
         int perm[kMaxDims];
-        keep_order(perm, views + 1, count_);
+        keep_order(perm, views + 1 + first, count_ - first);
         dense_strides(strides, shape_, ndim_, itemsize(out), perm);
     }
     Result y(out, ndim_, shape_, flat_ ? nullptr : strides);

@@ -23,8 +23,9 @@ public:
     DType dtype() const { return dtype_; }
     std::int64_t size() const { return size_; }
 
-    // A new array of their shape in numpy's K order, filled by `loop`.
-    PyObject* run(Loop loop, DType out, std::int64_t grain, const double* params = nullptr);
+    // A new array of their shape in numpy's K order of the operands from `first` on, filled by `loop`.
+    PyObject* run(Loop loop, DType out, std::int64_t grain, const double* params = nullptr,
+                  int first = 0);
 
 private:
     static constexpr int kMax = 3;

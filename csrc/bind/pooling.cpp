@@ -96,7 +96,7 @@ PyObject* max_pool2d_grad(PyObject* const* args) {
         !same_shape(gy, index) || !get_shape(args[2], shape) || shape[0] != gy.shape[0] ||
         shape[3] != gy.shape[3])
         return kNotCovered;
-    Result gx = in_order_of(gy, gy.dtype, shape);
+    Result gx = in_order_of(index, gy.dtype, shape);  // the order of the pooled image
     gx.fill_zero();
     bool valid;
     {
