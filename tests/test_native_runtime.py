@@ -1,12 +1,10 @@
-"""The C++ engine's runtime: threads, cgroup limits, memory, instruction sets, binding."""
+"""The C++ engine's runtime: default threads, subnormals, instruction sets, binding."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,67 +30,7 @@ def restore_settings() -> Any:
     _core.set_flush_denormal(False)
 
 
-# ----- Threads -----
-
-
-@pytest.mark.parametrize("axis", [None, 0, 1])
-@pytest.mark.parametrize("shape", [(3000, 101), (7, 40_000)])
-def test_results_are_the_same_bits_for_any_thread_count(shape: Any, axis: Any) -> None:
-    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    total, exp = kernel("sum"), kernel("exp")
-    results = set()
-    for threads in (1, 2, 5):
-        _core.set_num_threads(threads)
-        results.add(total(x, axis).tobytes() + exp(x).tobytes())
-    assert len(results) == 1
-
-
-def test_python_threads_call_kernels_at_once() -> None:
-    x = np.random.default_rng(0).standard_normal(300_000)
-    expected = np.sum(x * x)
-    wrong: list[float] = []
-
-    def work() -> None:
-        multiply, total = kernel("multiply"), kernel("sum")
-        for _ in range(20):
-            result = float(total(multiply(x, x)))
-            if abs(result - expected) > 1e-9 * abs(expected):
-                wrong.append(result)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_computes() -> None:
-    _core.set_num_threads(2)
-    x = np.ones(400_000)
-    add = kernel("add")
-    add(x, x)
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0 if add(x, x)[-1] == 2.0 else 1)
-    assert os.waitpid(pid, 0)[1] == 0
-
-
-def test_nothing_spins_when_idle() -> None:
-    _core.set_num_threads(2)
-    kernel("add")(np.ones(400_000), 1.0)
-    time.sleep(0.1)
-    before = time.process_time()
-    time.sleep(0.2)
-    assert time.process_time() - before < 0.02
-
-
-@pytest.mark.parametrize("count", [0, -1, 5000])
-def test_thread_count_out_of_range(count: int) -> None:
-    with pytest.raises(ValueError, match="count must be from 1 to 1024"):
-        _core.set_num_threads(count)
+# ----- Default number of threads -----
 
 
 def write(path: Path, text: str) -> None:
@@ -151,48 +89,6 @@ def test_only_kernels_flush_subnormals(isa: str) -> None:
     _core.set_flush_denormal(True)
     assert (multiply(tiny, 0.5) == 0).all()
     assert sys.float_info.min / 2 != 0
-
-
-# ----- Memory -----
-
-
-def test_results_are_aligned_writable_and_reused() -> None:
-    add = kernel("add")
-    x = np.ones(10_000, np.float32)
-    _core.empty_cache()
-    for _ in range(100):
-        y = add(x, x)
-        assert y.ctypes.data % 64 == 0
-        assert y.flags.writeable
-        del y
-    stats = _core.memory_stats()
-    assert stats["cached"] < 10 * x.nbytes
-    _core.empty_cache()
-    assert _core.memory_stats()["cached"] == 0
-
-
-def test_the_cache_keeps_to_its_limit() -> None:
-    limit = _core.memory_stats()["limit"]
-    try:
-        _core.set_cache_limit(1 << 20)
-        add = kernel("add")
-        arrays = [add(np.ones(n), 1.0) for n in range(1000, 100_000, 3000)]
-        del arrays
-        assert _core.memory_stats()["cached"] <= 1 << 20
-        with pytest.raises(ValueError, match="at least 0"):
-            _core.set_cache_limit(-1)
-    finally:
-        _core.set_cache_limit(limit)
-
-
-def test_a_view_keeps_its_block() -> None:
-    before = _core.memory_stats()["in_use"]
-    view = kernel("add")(np.ones(10_000), 1.0)[5000:]
-    assert _core.memory_stats()["in_use"] > before
-    kernel("add")(np.ones(10_000), 7.0)
-    assert (view == 2.0).all()
-    del view
-    assert _core.memory_stats()["in_use"] == before
 
 
 # ----- Instruction sets -----
