@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import gc
+import runpy
 import tracemalloc
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import babygrad
 from babygrad import Function, Tensor, checkpoint, nn, ops, optim
+from babygrad.data import ArrayDataset, DataLoader
+from babygrad.trainer import Trainer
 
 STEPS = 1000
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def mlp():
@@ -96,6 +101,65 @@ def test_no_step_makes_cyclic_garbage(device, name):
         assert live_tensors() == before
     finally:
         gc.enable()
+
+
+def mnist_mlp():
+    """The network and the loop of the example, which trains when it is imported, on few images."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+    images = np.random.default_rng(0).random((10, 28, 28, 1), np.float32)
+    loader = DataLoader(ArrayDataset(images, np.arange(10)), batch_size=2, shuffle=True)
+    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+    trainer = Trainer(model, optimizer, nn.SoftmaxLoss(), loader, val_loader=loader)
+    return lambda steps: trainer.fit(steps // 5, quiet=True)
+
+
+def mnist_cnn():
+    model = runpy.run_path(str(EXAMPLES / "mnist_cnn.py"))["DigitsCNN"]()
+    loss_fn, optimizer = nn.SoftmaxLoss(), optim.Adam(model.parameters(), lr=3e-3)
+    cosine = optim.CosineLR(optimizer, total_steps=2 * STEPS)
+    schedule = optim.LinearWarmup(optimizer, 10, cosine)
+    x, y = Tensor(np.ones((1, 28, 28, 1), np.float32)), Tensor([3])
+
+    def run(steps):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss_fn(model(x), y).backward()
+            optimizer.step()
+            schedule.step()
+
+    return run
+
+
+def custom_function():
+    softsign = runpy.run_path(str(EXAMPLES / "custom_function.py"))["softsign"]
+    x = Tensor(np.linspace(-3, 3, 7), requires_grad=True)
+
+    def run(steps):
+        for _ in range(steps):
+            softsign(x).sum().backward()
+
+    return run
+
+
+TRAININGS = {"mnist_mlp": mnist_mlp, "mnist_cnn": mnist_cnn, "custom_function": custom_function}
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_thousand_steps_of_an_example_hold_the_number_of_live_tensors(device, name):
+    run = TRAININGS[name]()
+    run(10)
+    gc.collect()
+    gc.disable()
+    try:
+        before = live_tensors()
+        run(STEPS)
+        assert live_tensors() == before
+    finally:
+        gc.enable()
+
+
+def test_every_example_is_among_them():
+    assert sorted(TRAININGS) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 
 def test_a_forward_without_backward_leaves_nothing(device):
