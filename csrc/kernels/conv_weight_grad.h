@@ -76,24 +76,44 @@ void sum_pixels(const Task& task, std::int64_t begin, std::int64_t end, std::int
     }
 }
 
+struct Split {
+    std::int64_t slots, parts;  // of the pixels; of the panels
+};
+
+// The cheapest split into about as many tasks as are wanted. Slots cost additions of whole buffers,
+// about a cycle per element; parts read and pack the pixels again.
+template <class T>
+Split split(const WeightGrad<T>& grad) {
+    const std::int64_t pixels = grad.windows.pixels(), size = grad.buffer_size();
+    const std::int64_t wanted = std::clamp<std::int64_t>(
+        static_cast<std::int64_t>(static_cast<double>(pixels) * static_cast<double>(size) /
+                                  kTaskWork),
+        1, kSlots);
+    const std::int64_t limit =
+        std::min({wanted, std::max<std::int64_t>(1, ceil_div(pixels, kInnerPixels)),
+                  std::max<std::int64_t>(1, kSlotBytes / static_cast<std::int64_t>(sizeof(T)) / size)});
+    Split best{limit, std::min(grad.panels, ceil_div(wanted, limit))};
+    const auto cost = [&](const Split& s) {
+        return s.slots * size + s.parts * pixels * (grad.outputs / 2 + 20);
+    };
+    for (std::int64_t slots = limit / 2; slots > 0; slots /= 2) {
+        const Split other{slots, std::min(grad.panels, ceil_div(wanted, slots))};
+        if (cost(other) < cost(best)) best = other;
+    }
+    return best;
+}
+
 // A task adds blocks of pixels (add_block, with gy_size elements of workspace) and hands the sums
 // over in the gradient's own layout (copy_out).
 template <class T, class Task>
 void run_weight_grad(const Task& task) {
     const std::int64_t size = task.buffer_size(), pixels = task.windows.pixels();
     if (size == 0) return;
-    const double work = static_cast<double>(pixels) * static_cast<double>(size);
-    const std::int64_t wanted =
-        std::min<std::int64_t>(kSlots, static_cast<std::int64_t>(work / kTaskWork));
-    std::int64_t slots =
-        std::min({wanted, ceil_div(pixels, kInnerPixels),
-                  kSlotBytes / static_cast<std::int64_t>(sizeof(T)) / size});
-    slots = std::max<std::int64_t>(1, slots);
-    std::int64_t parts = std::max<std::int64_t>(1, std::min(task.panels, ceil_div(wanted, slots)));
-    const std::int64_t part_panels = ceil_div(task.panels, parts);
-    parts = ceil_div(task.panels, part_panels);
-    const std::int64_t range = ceil_div(ceil_div(pixels, slots), kInnerPixels) * kInnerPixels;
-    slots = range ? ceil_div(pixels, range) : 1;
+    const Split wanted = split(task);
+    const std::int64_t part_panels = ceil_div(task.panels, wanted.parts);
+    const std::int64_t parts = ceil_div(task.panels, part_panels);
+    const std::int64_t range = ceil_div(ceil_div(pixels, wanted.slots), kInnerPixels) * kInnerPixels;
+    const std::int64_t slots = range ? ceil_div(pixels, range) : 1;
     const std::int64_t buffers_each = range > kPieceBlocks * kInnerPixels ? 2 : 1;
     Workspace buffer_space(static_cast<std::size_t>(buffers_each * slots * size) * sizeof(T));
     T* buffers = buffer_space.as<T>();
