@@ -220,6 +220,35 @@ def test_multi_head_attention_is_attention_by_heads(device: str) -> None:
         layer(tensor[0])
 
 
+def test_multi_head_attention_drops_weights_in_training_only(device: str) -> None:
+    """Values of ones and a last layer that is the identity: the result is each row's weights."""
+    layer = nn.MultiHeadAttention(4, 2, dropout=0.5, dtype="float64")
+    layer.out_proj.weight.data = np.eye(4)
+    layer.in_proj_weight.data = np.concatenate([rng.normal(size=(8, 4)), np.eye(4)])
+    x = np.ones((1, 40, 4))
+    np.testing.assert_allclose(layer.eval()(Tensor(x, dtype="float64")).data, x, atol=1e-14)
+    y = layer.train()(Tensor(x, dtype="float64")).data
+    # Equal scores: each of 40 weights is 1/40 and doubled or dropped, for all of a head's features.
+    kept = y * 20
+    np.testing.assert_allclose(kept, np.round(kept), atol=1e-12)
+    np.testing.assert_array_equal(y[..., 0], y[..., 1])
+    assert (y[..., 0] != y[..., 2]).any()
+    assert abs(kept.mean() - 20) < 5 * np.sqrt(40 / 4 / 80)
+
+
+def test_a_transformer_block_drops_in_four_places_in_training(device: str) -> None:
+    """With p=1 both parts give their last bias at most: the input is what is left of the block."""
+    x = Tensor(rng.normal(size=(2, 5, 8)))
+    block = nn.TransformerBlock(8, 2, dropout=1.0)
+    np.testing.assert_array_equal(block(x).data, x.data)
+    calls: list[Any] = []
+    block.dropout = nn.Dropout(0.0)
+    block.dropout.forward = lambda x: calls.append(x.shape) or x  # type: ignore[method-assign]
+    block(x)
+    assert (block.self_attn.dropout, calls) == (1.0, [(2, 5, 8), (2, 5, 32), (2, 5, 8)])
+    assert np.isfinite(block.eval()(x).data).all()
+
+
 def test_a_causal_transformer_block_does_not_look_ahead(device: str) -> None:
     for norm_first in (True, False):
         block = nn.TransformerBlock(8, 2, norm_first=norm_first, dtype="float64")

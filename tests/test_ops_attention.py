@@ -1,4 +1,4 @@
-"""Attention against the formula in float64, and its masks; embedding."""
+"""Attention against the formula in float64, its masks and its dropout; embedding."""
 
 from __future__ import annotations
 
@@ -48,8 +48,13 @@ def test_values_for_every_rank_and_mask(lead: Any, device: str, dtype: str) -> N
         np.testing.assert_allclose(y.data, expected, atol=60 * np.finfo(dtype).eps)
 
 
-def naive_gradients(q: Any, k: Any, v: Any, gy: Any, visible: Any) -> tuple[Any, Any, Any]:
-    """Of one head, row by row: each query adds to the gradients of the keys that it sees."""
+def naive_gradients(
+    q: Any, k: Any, v: Any, gy: Any, visible: Any, factor: Any = None
+) -> tuple[Any, Any, Any]:
+    """Of one head, row by row: each query adds to the gradients of the keys that it sees.
+
+    `factor` is what each weight is multiplied by, in place of 1.
+    """
     gq, gk, gv = (np.zeros_like(a) for a in (q, k, v))
     scale = 1 / np.sqrt(q.shape[-1])
     for row, keys in enumerate(np.flatnonzero(seen) for seen in visible):
@@ -57,11 +62,12 @@ def naive_gradients(q: Any, k: Any, v: Any, gy: Any, visible: Any) -> tuple[Any,
             scores = k[keys] @ q[row] * scale
             p = np.exp(scores - scores.max())
             p /= p.sum()
-            gp = v[keys] @ gy[row]
+            times = np.ones(keys.size) if factor is None else factor[row, keys]
+            gp = (v[keys] @ gy[row]) * times
             gs = p * (gp - p @ gp) * scale
             gq[row] = gs @ k[keys]
             gk[keys] += np.outer(gs, q[row])
-            gv[keys] += np.outer(p, gy[row])
+            gv[keys] += np.outer(p * times, gy[row])
     return gq, gk, gv
 
 
@@ -98,6 +104,72 @@ def test_several_tiles_with_heads_split_off_the_features(
         for x, expected in zip(whole, naive_gradients(*args, visible), strict=True):
             assert x.grad is not None
             np.testing.assert_allclose(x.grad[head[0], :, head[1]], expected, **close)
+
+
+def test_dropout_multiplies_the_weights(device: str, dtype: str) -> None:
+    """By 0 or 1 / (1 - p); values and gradients, the values once more from the weights alone."""
+    shapes = ((2, 6, 3), (2, 5, 3), (2, 5, 4))
+    q, k, v = (Tensor(rng.normal(size=s), dtype=dtype, requires_grad=True) for s in shapes)
+    factor = (np.random.default_rng(4).random((2, 6, 5)) <= 0.75) / 0.75
+    visible = np.tril(np.ones((6, 5), bool))
+    settings: Any = {"causal": True, "dropout": 0.25, "generator": np.random.default_rng(4)}
+    y = attend(q, k, v, **settings)
+    assert y.dtype == np.dtype(dtype)
+    gy = rng.normal(size=y.shape).astype(dtype)
+    y.backward(gy)
+    exact = [x.data.astype("f8") for x in (q, k, v)]
+    identity = np.broadcast_to(np.eye(5), (2, 5, 5))
+    weights = naive_attention(*exact[:2], identity, visible) * factor
+    close = {"rtol": 0, "atol": 100 * np.finfo(dtype).eps}
+    np.testing.assert_allclose(y.data, weights @ exact[2], **close)
+    for i in range(2):
+        args = [a[i] for a in (*exact, gy.astype("f8"))]
+        for x, expected in zip((q, k, v), naive_gradients(*args, visible, factor[i]), strict=True):
+            np.testing.assert_allclose(x.grad[i], expected, **close)
+
+
+def test_dropout_of_everything_and_of_nothing(device: str) -> None:
+    q = Tensor(rng.normal(size=(4, 3)))
+    assert not attend(q, q, q, dropout=1.0).data.any()
+    np.testing.assert_array_equal(attend(q, q, q, dropout=0.0).data, attend(q, q, q).data)
+    for wrong in (-0.1, 1.5):
+        with pytest.raises(ValueError, match=rf"attention: dropout \(={wrong}\) must lie in"):
+            attend(q, q, q, dropout=wrong)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize(
+    "leads",
+    [((), (2,), (3, 1)), ((2, 3), (3,), (1, 1)), ((1, 2), (2, 1), (2, 2)), ((4, 1, 2), (3, 1), ())],
+)
+def test_leading_axes_broadcast(leads: Any, dropout: float, device: str, dtype: str) -> None:
+    """As if q, k and v had been repeated; their gradients are added up over the repetitions."""
+    sizes = ((5, 3), (4, 3), (4, 2))
+    arrays = [rng.normal(size=(*a, *b)).astype(dtype) for a, b in zip(leads, sizes, strict=True)]
+    lead = np.broadcast_shapes(*leads)
+    small = [Tensor(a, dtype=dtype, requires_grad=True) for a in arrays]
+    mask = rng.random((5, 4)) > 0.3
+    y = attend(*small, mask, dropout=dropout, generator=np.random.default_rng(6))
+    assert y.shape == (*lead, 5, 2)
+    factor = np.ones((*np.broadcast_shapes(*leads[:2]), 5, 4))  # a weight is of q and k
+    if dropout:
+        factor = (np.random.default_rng(6).random(factor.shape) <= 1 - dropout) / (1 - dropout)
+    factor = np.broadcast_to(factor, (*lead, 5, 4))
+    gy = rng.normal(size=y.shape).astype(dtype)
+    y.backward(gy)
+    whole = [np.broadcast_to(a, (*lead, *a.shape[-2:])).astype("f8") for a in arrays]
+    close = {"rtol": 0, "atol": 400 * np.finfo(dtype).eps}
+    gradients = [np.zeros(a.shape) for a in arrays]
+    for place in np.ndindex(lead):
+        q, k, v = (a[place] for a in whole)
+        weights = naive_attention(q, k, np.eye(4), mask) * factor[place]
+        np.testing.assert_allclose(y.data[place], weights @ v, **close)
+        found = naive_gradients(q, k, v, gy[place].astype("f8"), mask, factor[place])
+        for total, part in zip(gradients, found, strict=True):
+            own = place[len(place) - (total.ndim - 2) :]
+            total[tuple(0 if n == 1 else i for i, n in zip(own, total.shape, strict=False))] += part
+    for x, expected in zip(small, gradients, strict=True):
+        np.testing.assert_allclose(x.grad, expected, **close)
 
 
 def test_heads_are_joined_again_without_a_copy() -> None:
@@ -138,6 +210,8 @@ def test_errors(device: str) -> None:
     q = np.zeros((2, 3))
     with pytest.raises(ValueError, match="must be"):
         attend(q, np.zeros((2, 4)), q)
+    with pytest.raises(ValueError, match=r"leading axes: shapes \(2,\) and \(3,\) do not broad"):
+        attend(np.zeros((2, 2, 3)), np.zeros((3, 2, 3)), q)
     with pytest.raises(ValueError, match=r"does not broadcast|do not broadcast"):
         attend(q, q, q, np.ones((3, 3), bool))
     with pytest.raises(TypeError, match="mask has dtype int64"):

@@ -109,7 +109,11 @@ def test_t15_dropout(device: str, dtype: str) -> None:
     x = Tensor(np.ones((50, 40)), dtype=dtype, requires_grad=True)
     assert ops.dropout(x, 0.0) is x
     assert ops.dropout(x, 0.5, training=False) is x
-    assert not ops.dropout(x, 1.0).data.any()
+    infinite = Tensor([np.inf, -np.inf, np.nan, 2.0], dtype=dtype, requires_grad=True)
+    nothing = ops.dropout(infinite, 1.0)
+    assert (nothing.tolist(), nothing.dtype) == ([0, 0, 0, 0], np.dtype(dtype))
+    nothing.sum().backward()
+    assert infinite.grad.tolist() == [0, 0, 0, 0]
     babygrad.manual_seed(1)
     try:
         y = ops.dropout(x, 0.25)

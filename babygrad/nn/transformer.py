@@ -49,6 +49,8 @@ class MultiHeadAttention(Module):
     embed_dim : int
     num_heads : int
         A divisor of embed_dim.
+    dropout : float
+        Of the attention's weights, in training.
     bias : bool
 
     Attributes
@@ -70,6 +72,7 @@ class MultiHeadAttention(Module):
         self,
         embed_dim: int,
         num_heads: int,
+        dropout: float = 0.0,
         bias: bool = True,
         device: str | None = None,
         dtype: Any = "float32",
@@ -82,6 +85,7 @@ class MultiHeadAttention(Module):
             )
         self.embed_dim = embed_dim
         self.num_heads = num_heads
+        self.dropout = dropout
         self.in_proj_weight = Parameter(
             init.xavier_uniform(
                 embed_dim,
@@ -134,7 +138,8 @@ class MultiHeadAttention(Module):
                 for x, w, b in zip((query, key, value), weights, biases, strict=True)
             )
         q, k, v = (self._to_heads(x) for x in (q, k, v))
-        y = ops.scaled_dot_product_attention(q, k, v, mask, causal)
+        dropped = self.dropout if self.training else 0.0
+        y = ops.scaled_dot_product_attention(q, k, v, mask, causal, dropout=dropped)
         # (N, heads, L, E / heads) -> (N, L, E)
         out: Tensor = self.out_proj(y.transpose((1, 2)).reshape(query.shape))
         return out
@@ -154,7 +159,8 @@ class TransformerBlock(Module):
     hidden : int, optional
         The width of the network's inner layer, 4 * dim by default.
     dropout : float
-        After the attention and after the network, in training.
+        Of the attention's weights, after the attention, inside the network and after it, as in
+        PyTorch; in training.
     activation : {"gelu", "relu"}
     norm_first : bool
         Normalize before each part, which trains more stably (Xiong et al., 2020), or after it.
@@ -179,7 +185,7 @@ class TransformerBlock(Module):
         hidden = 4 * dim if hidden is None else hidden
         self.activation = activation
         self.norm_first = norm_first
-        self.self_attn = MultiHeadAttention(dim, num_heads, True, device, dtype)
+        self.self_attn = MultiHeadAttention(dim, num_heads, dropout, True, device, dtype)
         self.linear1 = _Projection(dim, hidden, True, device, dtype)
         self.linear2 = _Projection(hidden, dim, True, device, dtype)
         self.norm1 = LayerNorm(dim, device=device, dtype=dtype)
@@ -198,4 +204,4 @@ class TransformerBlock(Module):
 
     def _network(self, x: Tensor) -> Any:
         activate = ops.gelu if self.activation == "gelu" else ops.relu
-        return self.linear2(activate(self.linear1(x)))
+        return self.linear2(self.dropout(activate(self.linear1(x))))

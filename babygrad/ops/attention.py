@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
 from babygrad.ops._common import broadcast_shape, lifted, like
 from babygrad.ops._fused import floats
+from babygrad.ops.dropout import check_probability
+from babygrad.ops.dropout import dropout as drop
 from babygrad.ops.elementwise import exp, where
 from babygrad.ops.linalg import matmul
 from babygrad.ops.reduction import logsumexp
 from babygrad.ops.shape import broadcast_to
 from babygrad.tensor import Tensor
+
+if TYPE_CHECKING:
+    from babygrad.random import Generator
 
 
 class Attention(Function):
@@ -53,6 +58,8 @@ def scaled_dot_product_attention(
     mask: Any = None,
     causal: bool = False,
     scale: float | None = None,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
 ) -> Tensor:
     """`softmax(scale q k^T + mask) v`: each query's mean of the values, weighted by the keys.
 
@@ -61,12 +68,18 @@ def scaled_dot_product_attention(
     q : Tensor (..., L, D)
     k : Tensor (..., S, D)
     v : Tensor (..., S, E)
+        The leading axes of the three broadcast.
     mask : Tensor, optional
         Broadcastable to (..., L, S). Of booleans, True takes part; floats are added to the scores.
     causal : bool
         Position i sees only positions j <= i.
     scale : float, optional
         1 / sqrt(D) by default.
+    dropout : float in [0, 1]
+        The probability with which a weight of the mean is dropped, as by `dropout`. The weights,
+        (..., L, S), are in memory then, which they are not otherwise.
+    generator : numpy Generator, optional
+        Where the mask of `dropout` comes from.
 
     Returns
     -------
@@ -80,34 +93,39 @@ def scaled_dot_product_attention(
     """
     op = "scaled_dot_product_attention"
     q, k, v = floats(op, q, k, v)
-    if min(q.ndim, k.ndim, v.ndim) < 2 or not (
-        q.shape[:-2] == k.shape[:-2] == v.shape[:-2]
-        and q.shape[-1] == k.shape[-1]
-        and k.shape[-2] == v.shape[-2]
-    ):
+    check_probability(op, "dropout", dropout)
+    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ValueError(
             f"{op}: q has shape {q.shape}, k {k.shape} and v {v.shape}; "
             "they must be (..., L, D), (..., S, D) and (..., S, E)"
         )
+    lead = q.shape[:-2]
+    for x in (k, v):
+        lead = broadcast_shape(f"{op}, leading axes", lead, x.shape[:-2])
     if scale is None:
         scale = 1 / math.sqrt(max(q.shape[-1], 1))
-    scores_shape = (*q.shape[:-1], k.shape[-2])
+    scores_shape = (*lead, q.shape[-2], k.shape[-2])
     if mask is not None:
         mask = _checked_mask(op, mask, scores_shape, q)
-        if mask.requires_grad:
-            # The fused gradient knows none for the mask.
-            return matmul(_probabilities(q, k, mask, causal, scale), v)
-        mask = _four_axes(broadcast_to(mask, scores_shape))
-    y = Attention(mask, causal, float(scale))(_four_axes(q), _four_axes(k), _four_axes(v))
-    return y if q.ndim == 4 else y.reshape((*q.shape[:-1], v.shape[-1]))
+    if dropout or (mask is not None and mask.requires_grad):
+        # The fused kernels have neither dropout nor a gradient of the mask.
+        p = _probabilities(q, k, mask, causal, scale)
+        return matmul(drop(p, dropout, True, generator), v)
+    q, k, v = (_four_axes(x, (*lead, *x.shape[-2:])) for x in (q, k, v))
+    if mask is not None:
+        mask = _four_axes(mask, scores_shape)
+    y = Attention(mask, causal, float(scale))(q, k, v)
+    return y if len(lead) == 2 else y.reshape((*lead, *y.shape[-2:]))
 
 
-def _four_axes(x: Tensor) -> Tensor:
-    """(..., L, D) -> (B, H, L, D): axes of size 1 in front, or the first ones joined."""
+def _four_axes(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Broadcast to `shape`, then (B, H, L, D) by axes of 1 in front or by joining the first."""
+    if x.shape != shape:
+        x = broadcast_to(x, shape)
     if x.ndim == 4:
         return x
     missing = (1,) * (4 - x.ndim)
-    return x.reshape((*missing, *x.shape) if missing else (math.prod(x.shape[:-3]), *x.shape[-3:]))
+    return x.reshape((*missing, *shape) if missing else (math.prod(shape[:-3]), *shape[-3:]))
 
 
 def _checked_mask(op: str, mask: Any, shape: tuple[int, ...], beside: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from babygrad.ops._common import floating
+from babygrad.ops.elementwise import where
 from babygrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -28,12 +29,17 @@ def dropout(
         the same mask on every device.
     """
     x = floating("dropout", x)
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p (={p}) must lie in [0, 1]")
+    check_probability("dropout", "p", p)
     if not training or p == 0:
         return x
-    settings: Any = {"dtype": x.dtype, "device": x.device, "requires_grad": False}
     if p == 1:
-        return x * Tensor.zeros(*x.shape, **settings)
+        return where(False, x, 0)  # also of an infinity, whose product with 0 is NaN
+    settings: Any = {"dtype": x.dtype, "device": x.device, "requires_grad": False}
     mask = Tensor.randb(*x.shape, p=1 - p, generator=generator, **settings)
     return x * (mask / (1 - p))
+
+
+def check_probability(op: str, role: str, p: float) -> None:
+    """Raise unless `p` is a probability."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"{op}: {role} (={p}) must lie in [0, 1]")

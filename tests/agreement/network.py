@@ -64,8 +64,9 @@ def _attention(
     is_causal: bool = False,
     **settings: Any,
 ) -> Tensor:
-    dropped = {"dropout_p": dropout_p} if dropout_p else {}
-    return ops.scaled_dot_product_attention(q, k, v, attn_mask, is_causal, **settings, **dropped)
+    return ops.scaled_dot_product_attention(
+        q, k, v, attn_mask, is_causal, dropout=dropout_p, **settings
+    )
 
 
 ADAPTERS = {
