@@ -98,7 +98,7 @@ Split split(const WeightGrad<T>& grad) {
     };
     for (std::int64_t slots = limit / 2; slots > 0; slots /= 2) {
         const Split other{slots, std::min(grad.panels, ceil_div(wanted, slots))};
-        if (cost(other) < cost(best)) best = other;
+        if (other.slots * other.parts >= wanted && cost(other) < cost(best)) best = other;
     }
     return best;
 }

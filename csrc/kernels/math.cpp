@@ -10,6 +10,7 @@ namespace {
 
 constexpr double kTanhFactor = 0.7978845608028654;  // sqrt(2 / pi)
 constexpr double kTanhCubic = 0.044715;
+constexpr double kDensity = 0.3989422804014327;      // 1 / sqrt(2 pi)
 
 template <class V>
 V silu_slope(V x) {
@@ -19,6 +20,9 @@ V silu_slope(V x) {
 
 // The cumulative normal distribution and its derivative in both forms of gelu. float32 is
 // evaluated in float64 lanes: the tails multiply x^2's rounding error by the exponent.
+struct Normal {
+    f64v cdf, pdf;
+};
 Normal normal_tanh(f64v x, f64v (*exponential)(f64v)) {
     const f64v square = x * x;
     const f64v u2 = 2 * kTanhFactor * x * fma(square, splat(kTanhCubic), splat(1.0));
@@ -29,21 +33,20 @@ Normal normal_tanh(f64v x, f64v (*exponential)(f64v)) {
 
 Normal normal_exact(f64v x) {
     const f64v cdf = each_lane(x, [](double v) { return 0.5 * std::erfc(v * -0.7071067811865476); });
-    return {cdf, exp(x * x * -0.5) * 0.3989422804014327};
+    return {cdf, exp(x * x * -0.5) * kDensity};
 }
 
-// Beyond 15 both forms have reached their limits in float32; -inf * 0 is NaN, as in the definition.
-inline f64v bounded(f64v x) {
-    return select(x > 15.0, splat(15.0), select(x < -15.0, splat(-15.0), x));
+// Beyond 15 both forms have reached their limits in float32.
+template <class V>
+V bounded(V x) {
+    const V limit = constant<V>(15);
+    return select(x > limit, limit, select(x < -limit, -limit, x));
 }
 
 struct gelu_base {
     bool approximate;
     explicit gelu_base(const double* params) : approximate(params[0] != 0) {}
-    Normal wide(f64v x) const { return approximate ? normal_tanh(x, exp) : normal_exact(x); }
-    Normal narrow_range(f64v x) const {
-        return approximate ? normal_tanh(x, exp_for_float) : normal_for_float(x);
-    }
+    Normal normal(f64v x) const { return approximate ? normal_tanh(x, exp) : normal_exact(x); }
 };
 
 namespace op {
@@ -70,35 +73,49 @@ BABYGRAD_OP2(elu_grad, Parametric, gy, x,
 
 struct gelu : gelu_base {
     using gelu_base::gelu_base;
-    f64v operator()(f64v x) const { return x * wide(x).cdf; }
+    f64v operator()(f64v x) const { return x * normal(x).cdf; }
     f32v operator()(f32v x) const {
-        const Halves h = widen(x);
-        return narrow({value(h.lo), value(h.hi)});
+        const Halves h = widen(bounded(x));
+        if (approximate) {
+            const f32v near = narrow({h.lo * normal_tanh(h.lo, exp_for_float).cdf,
+                                      h.hi * normal_tanh(h.hi, exp_for_float).cdf});
+            return select(x > 15.0f, x, select(x < -15.0f, x * 0.0f, near));
+        }
+        // The larger of x and 0, minus |x| times the tail; -inf * 0 is NaN, as in the definition.
+        const f32v lost = narrow({tail(abs(h.lo)), tail(abs(h.hi))});
+        return fma(x, select(x > 0.0f, splat(1.0f), f32v{}), -lost);
     }
 
 private:
-    f64v value(f64v x) const {
-        const f64v cdf = narrow_range(bounded(x)).cdf;
-        return x * select(x < -15.0, f64v{}, cdf);
+    static f64v tail(f64v z) {
+        const NormalTail n = normal_tail(z);
+        return z * n.ratio * n.exponential;
     }
 };
 
 struct gelu_grad : gelu_base {
     using gelu_base::gelu_base;
     f64v operator()(f64v gy, f64v x) const {
-        const Normal n = wide(x);
+        const Normal n = normal(x);
         return gy * (n.cdf + x * n.pdf);
     }
     f32v operator()(f32v gy, f32v x) const {
-        const Halves g = widen(gy), h = widen(x);
-        return narrow({slope(g.lo, h.lo), slope(g.hi, h.hi)});
+        const Halves h = widen(bounded(x));
+        if (approximate) return gy * narrow({by_tanh(h.lo), by_tanh(h.hi)});
+        // 1 or 0, plus what is odd in x.
+        const f32v odd = narrow({tail(abs(h.lo)), tail(abs(h.hi))});
+        return gy * select(x > 0.0f, 1.0f + odd, -odd);
     }
 
 private:
-    f64v slope(f64v gy, f64v x) const {
-        const f64v near = bounded(x);
-        const Normal n = narrow_range(near);
-        return gy * (n.cdf + near * n.pdf);
+    static f64v by_tanh(f64v x) {
+        const Normal n = normal_tanh(x, exp_for_float);
+        return n.cdf + x * n.pdf;
+    }
+    // z pdf(z) - tail(z)
+    static f64v tail(f64v z) {
+        const NormalTail n = normal_tail(z);
+        return (z * kDensity - n.ratio) * n.exponential;
     }
 };
 

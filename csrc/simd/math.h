@@ -190,24 +190,23 @@ inline f64v exp_for_float(f64v x) {
     const f64v y = polynomial(r, splat(0.0013942159833661436), 0.008375968226311425,
                               0.041666340142225575, 0.16666405302634305, 0.5000000050018797,
                               1.00000004003887, 1.0);
-    return y * exp2_integer(bit_cast<i64v>(shifted) - bit_cast<i64v>(magic));
+    // The integer is in the low bits of `shifted`, those of magic being 0.
+    return bit_cast<f64v>(bit_cast<i64v>(y) + (bit_cast<i64v>(shifted) << 52));
 }
 
-// The normal distribution's cumulative and density functions for x in [-15, 15], relative error 1e-8
-// in both tails: erfc(z) = exp(-z^2) t P(t), t = 1 / (1 + 0.35 z), P interpolated at Chebyshev nodes.
-struct Normal {
-    f64v cdf, pdf;
+// The normal distribution's tail beyond z in [0, 15], relative error 1e-8, as the product of
+// exp(-z^2 / 2) and a ratio: erfc(z) = exp(-z^2) t P(t), t = 1 / (1 + 0.35 z), P interpolated at
+// Chebyshev nodes.
+struct NormalTail {
+    f64v exponential, ratio;
 };
-inline Normal normal_for_float(f64v x) {
-    const f64v z = abs(x) * 0.7071067811865476;
-    const f64v e = exp_for_float(x * x * -0.5);
-    const f64v t = 1.0 / fma(z, splat(0.35), splat(1.0));
+inline NormalTail normal_tail(f64v z) {
+    const f64v t = 1.0 / fma(z, splat(0.24748737341529164), splat(1.0));
     const f64v p = polynomial(
-        t, splat(0.03763520781824398), -0.15506759890402086, 0.1731541686038222,
-        -0.01775656911186886, 0.07977279140108154, 0.14932857145016692, 0.1502766619164038,
-        0.18804484636674104, 0.197127984709561, 0.19748394076085787);
-    const f64v tail = e * t * p * 0.5;
-    return {select(x > 0.0, 1.0 - tail, tail), e * 0.3989422804014327};
+        t, splat(0.01881760390912199), -0.07753379945199301, 0.0865770845694111,
+        -0.00887828455593443, 0.03988639570054077, 0.07466428572508346, 0.0751383309582019,
+        0.09402242318337052, 0.0985639923547805, 0.09874197038042893);
+    return {exp_for_float(z * z * -0.5), t * p};
 }
 
 // float64 by the C library.
