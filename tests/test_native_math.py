@@ -7,7 +7,12 @@ The oracle is float64 arithmetic, whose error is 2^-29 of a float32 ulp; a sampl
 from __future__ import annotations
 
 import math
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,6 +95,18 @@ def test_within_two_ulp_in_float32(isa: str, name: str) -> None:
     distance = ulps(kernel(name.split()[0])(x, *parameters), exact)
     worst = int(distance.argmax())
     assert distance[worst] <= ULP_BOUND, f"{name}({x[worst]!r}) is {distance[worst]} ulp off"
+
+
+@pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "c++")) is None, reason="the oracle needs a C++ compiler"
+)
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="compiles unchecked code")
+def test_every_1024th_number_is_within_two_ulp() -> None:
+    """What `python tests/sweep_math.py` does for all 2^32."""
+    command = [sys.executable, str(Path(__file__).with_name("sweep_math.py")), "--every", "1024"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert len(run.stdout.splitlines()) == 5 * len(_core.available_isas())
 
 
 @pytest.mark.parametrize("name", ["exp", "log", "tanh", "sigmoid", "erf"])
