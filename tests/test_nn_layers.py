@@ -197,7 +197,42 @@ def test_recurrent_layers_in_both_directions(kind: str, device: str) -> None:
     with pytest.raises(ValueError, match=f"{kind}: state has the shapes"):
         whole(x, Tensor(np.zeros((1, 2, 4))))
     with pytest.raises(ValueError, match=f"{kind}: x has shape"):
-        whole(x[0])
+        whole(x[0, 0])
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_recurrent_layers_of_one_sequence(kind: str, device: str, dtype: str) -> None:
+    """(L, features) without a batch, for which batch_first says nothing, as in PyTorch."""
+    layer = getattr(nn, kind)(3, 4, batch_first=True, dtype=dtype)
+    w = {name: value.astype("f8") for name, value in layer.state_dict().items()}
+    x = rng.normal(size=(5, 3)).astype(dtype)
+    h, c = rng.normal(size=(2, 4)).astype(dtype)
+    first: Any = tuple(Tensor([s], dtype=dtype) for s in (h, c))
+    y, last = layer(Tensor(x, dtype=dtype), first if kind == "LSTM" else first[0])
+    last = last if kind == "LSTM" else (last,)
+    assert y.shape == (5, 4)
+    assert [s.shape for s in last] == [(1, 4)] * len(last)
+    close = {"rtol": 0, "atol": 40 * np.finfo(dtype).eps}
+    for t in range(5):
+        h, c = naive_step(kind, w, x[t].astype("f8"), h, c)
+        np.testing.assert_allclose(y.data[t], h, **close)
+    for state, expected in zip(last, (h, c), strict=False):
+        np.testing.assert_allclose(state.data[0], expected, **close)
+    y, _ = layer(Tensor(x, dtype=dtype))
+    y.sum().backward()
+    assert all(p.grad is not None for p in layer.parameters())
+    with pytest.raises(ValueError, match=r"it must be \d of \(1, 4\)"):
+        layer(Tensor(x, dtype=dtype), tuple(s.unsqueeze(1) for s in first[: len(last)]))
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_one_sequence_is_a_batch_of_one_in_layers_and_directions(kind: str, device: str) -> None:
+    layer = getattr(nn, kind)(3, 4, num_layers=2, bidirectional=True)
+    x = Tensor(rng.normal(size=(5, 3)))
+    (y, last), (ys, lasts) = layer(x), layer(x.unsqueeze(1))
+    pairs = [(y, ys), *(zip(last, lasts, strict=True) if kind == "LSTM" else [(last, lasts)])]
+    for one, batch in pairs:
+        np.testing.assert_array_equal(one.data, batch.data[:, 0])
 
 
 def test_multi_head_attention_is_attention_by_heads(device: str) -> None:

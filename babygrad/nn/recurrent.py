@@ -87,6 +87,7 @@ class _Recurrent(Module):
         Parameters
         ----------
         x : Tensor (L, N, input_size), or (N, L, input_size) with batch_first
+            Or one sequence, (L, input_size); nothing else has the axis N then.
         state : Tensor (layers * directions, N, hidden_size), optional
             The first h; for an LSTM the pair (h, c). Zeros by default.
 
@@ -96,14 +97,17 @@ class _Recurrent(Module):
         state : like the argument
         """
         name = type(self).__name__
-        if x.ndim != 3 or x.shape[2] != self.input_size:
+        if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             raise ValueError(
-                f"{name}: x has shape {x.shape}; it must have 3 axes and "
+                f"{name}: x has shape {x.shape}; it must have 3 axes, or 2 for one sequence, and "
                 f"input_size (={self.input_size}) features on the last"
             )
-        if self.batch_first:
+        single = x.ndim == 2
+        if single:
+            x = x.unsqueeze(1)
+        elif self.batch_first:
             x = x.transpose((0, 1))
-        start = self._start(name, x, state)
+        start = self._start(name, x, state, single)
         last: list[State] = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
@@ -116,22 +120,27 @@ class _Recurrent(Module):
                 last.append(end)
             x = directions[0] if len(directions) == 1 else ops.concatenate(directions, -1)
         finals = tuple(ops.stack([end[i] for end in last], 0) for i in range(self.states))
-        if self.batch_first:
+        if single:
+            x, finals = x.squeeze(1), tuple(s.squeeze(1) for s in finals)
+        elif self.batch_first:
             x = x.transpose((0, 1))
         return x, finals[0] if self.states == 1 else finals
 
-    def _start(self, name: str, x: Tensor, state: Any) -> State:
-        shape = (self.num_layers * len(self._suffixes), x.shape[1], self.hidden_size)
+    def _start(self, name: str, x: Tensor, state: Any, single: bool) -> State:
+        """The first states of all layers, each (layers * directions, N, hidden_size)."""
+        rows = self.num_layers * len(self._suffixes)
         if state is None:
+            shape: tuple[int, ...] = (rows, x.shape[1], self.hidden_size)
             settings: Any = {"device": x.device, "dtype": x.dtype, "requires_grad": False}
             return (Tensor.zeros(*shape, **settings),) * self.states
+        shape = (rows, self.hidden_size) if single else (rows, x.shape[1], self.hidden_size)
         given = (state,) if isinstance(state, Tensor) else tuple(state)
         if len(given) != self.states or any(s.shape != shape for s in given):
             raise ValueError(
                 f"{name}: state has the shapes {[s.shape for s in given]}; "
                 f"it must be {self.states} of {shape}"
             )
-        return given
+        return tuple(s.unsqueeze(1) for s in given) if single else given
 
     def _run(self, x: Tensor, state: State, suffix: str, backward: bool) -> tuple[Tensor, State]:
         """One layer in one direction: the sequence of h, and the last state."""

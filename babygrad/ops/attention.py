@@ -94,14 +94,7 @@ def scaled_dot_product_attention(
     op = "scaled_dot_product_attention"
     q, k, v = floats(op, q, k, v)
     check_probability(op, "dropout", dropout)
-    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
-        raise ValueError(
-            f"{op}: q has shape {q.shape}, k {k.shape} and v {v.shape}; "
-            "they must be (..., L, D), (..., S, D) and (..., S, E)"
-        )
-    lead = q.shape[:-2]
-    for x in (k, v):
-        lead = broadcast_shape(f"{op}, leading axes", lead, x.shape[:-2])
+    lead = _leading_axes(op, q, k, v)
     if scale is None:
         scale = 1 / math.sqrt(max(q.shape[-1], 1))
     scores_shape = (*lead, q.shape[-2], k.shape[-2])
@@ -116,6 +109,19 @@ def scaled_dot_product_attention(
         mask = _four_axes(mask, scores_shape)
     y = Attention(mask, causal, float(scale))(q, k, v)
     return y if len(lead) == 2 else y.reshape((*lead, *y.shape[-2:]))
+
+
+def _leading_axes(op: str, q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
+    """The axes before the last two that the operands broadcast to, when their shapes fit."""
+    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        raise ValueError(
+            f"{op}: q has shape {q.shape}, k {k.shape} and v {v.shape}; "
+            "they must be (..., L, D), (..., S, D) and (..., S, E)"
+        )
+    lead = q.shape[:-2]
+    for x in (k, v):
+        lead = broadcast_shape(f"{op}, leading axes", lead, x.shape[:-2])
+    return lead
 
 
 def _four_axes(x: Tensor, shape: tuple[int, ...]) -> Tensor:
