@@ -39,8 +39,14 @@ _DTYPES = {
 }
 
 
+_STORED = ("bfloat16", "float16", "float32", "float64")  # what floats can be written as
+
+
 def save_file(
-    arrays: Mapping[str, Any], filename: PathLike, metadata: Mapping[str, str] | None = None
+    arrays: Mapping[str, Any],
+    filename: PathLike,
+    metadata: Mapping[str, str] | None = None,
+    dtype: str | None = None,
 ) -> None:
     """Write named arrays to a safetensors file.
 
@@ -53,11 +59,16 @@ def save_file(
         An existing file is replaced when the new one is complete, and left as it is when anything
         fails on the way.
     metadata : mapping of str to str, optional
+    dtype : {"bfloat16", "float16", "float32", "float64"}, optional
+        The type in which floating-point arrays are stored; by default each in its own. They are
+        rounded to the nearest number, of two as near to the even one. Others stay as they are.
 
     Raises
     ------
     TypeError
         When a value is no array of numbers or the metadata are not strings.
+    ValueError
+        When a finite number is too large for `dtype`, or there is no such dtype.
 
     Examples
     --------
@@ -67,27 +78,24 @@ def save_file(
     >>> save_file({"w": np.arange(3.0)}, path)
     >>> load_file(path)
     {'w': array([0., 1., 2.])}
+    >>> save_file({"w": np.array([1.001, 300.3])}, path, dtype="bfloat16")
+    >>> load_file(path)
+    {'w': array([  1., 300.], dtype=float32)}
     """
     from safetensors.numpy import save
 
-    written: dict[str, NDArray] = {}
-    tied: dict[str, str] = {}
-    names: dict[Any, str] = {}
-    for name, value in arrays.items():
-        array = np.asarray(getattr(value, "_data", value))
-        if array.dtype.kind not in "biuf" or array.dtype.newbyteorder("=") not in _DTYPES.values():
-            raise TypeError(f"save: {name} has dtype {array.dtype}, which the format does not have")
-        first = names.setdefault(_identity(array), name)
-        if first != name and array.size:
-            tied[name] = first
-        else:
-            written[name] = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+    if dtype is not None and dtype not in _STORED:
+        raise ValueError(f"save: dtype (={dtype!r}) must be one of {', '.join(_STORED)}")
+    written, tied = _untied(arrays)
+    rounded = [n for n, array in written.items() if dtype is not None and array.dtype.kind == "f"]
+    written |= {name: _rounded(name, written[name], dtype) for name in rounded}
     notes = dict(metadata or {})
     if any(not isinstance(text, str) for pair in notes.items() for text in pair):
         raise TypeError("save: metadata must map strings to strings")
     if tied:
         notes[_TIED] = json.dumps(tied)
-    _replace(Path(filename), save(written, notes or None))
+    content = save(written, notes or None)
+    _replace(Path(filename), _as_bfloat16(content, rounded) if dtype == "bfloat16" else content)
 
 
 def load_file(filename: PathLike) -> dict[str, NDArray]:
@@ -134,9 +142,67 @@ def load_metadata(filename: PathLike) -> dict[str, str]:
     return notes
 
 
+def _untied(arrays: Mapping[str, Any]) -> tuple[dict[str, NDArray], dict[str, str]]:
+    """The arrays as the format has them, and the names of those that occurred before."""
+    written: dict[str, NDArray] = {}
+    tied: dict[str, str] = {}
+    names: dict[Any, str] = {}
+    for name, value in arrays.items():
+        array = np.asarray(getattr(value, "_data", value))
+        if array.dtype.kind not in "biuf" or array.dtype.newbyteorder("=") not in _DTYPES.values():
+            raise TypeError(f"save: {name} has dtype {array.dtype}, which the format does not have")
+        first = names.setdefault(_identity(array), name)
+        if first != name and array.size:
+            tied[name] = first
+        else:
+            written[name] = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+    return written, tied
+
+
 def _identity(array: NDArray) -> Any:
     """Equal for two arrays exactly when they are the same elements of the same memory."""
     return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str
+
+
+def _rounded(name: str, array: NDArray, dtype: Any) -> NDArray:
+    """The nearest values of a type, those of bfloat16 as the upper halves of float32, uint16."""
+    with np.errstate(over="ignore"):
+        if dtype == "bfloat16":
+            narrow = _upper_halves(array)
+            values = _from_upper_halves(narrow)
+        else:
+            narrow = values = array.astype(dtype)
+    if (np.isinf(values) & np.isfinite(array)).any():
+        largest = np.abs(array[np.isfinite(array)]).max()
+        raise ValueError(f"save: {name} has values up to {largest:.4g}, too large for {dtype}")
+    return narrow
+
+
+def _upper_halves(array: NDArray) -> NDArray:
+    """The nearest bfloat16 numbers, ties to even, as uint16."""
+    values = array.astype(np.float32)
+    bits = values.view(np.uint32)
+    # A float64 is rounded twice. An odd last digit after the first time (von Neumann's rounding)
+    # keeps the second from taking what is a little off a tie for one.
+    inexact = (values != array) & (bits & 1 == 0) & ~np.isnan(array)
+    bits = np.where(inexact, np.where(abs(values) < abs(array), bits + 1, bits - 1), bits)
+    nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(array), 0x7FC0, nearest).astype(np.uint16)
+
+
+def _from_upper_halves(halves: NDArray) -> NDArray:
+    return (halves.astype(np.uint32) << 16).view(np.float32)
+
+
+def _as_bfloat16(content: bytes, names: list[str]) -> bytes:
+    """A file in which uint16 arrays are declared bfloat16, which numpy and so the writer lack."""
+    header = _header(content)
+    for name in names:
+        header[name]["dtype"] = "BF16"
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % _HEADER_LENGTH)  # the numbers stay aligned
+    begin = _HEADER_LENGTH + int.from_bytes(content[:_HEADER_LENGTH], "little")
+    return len(text).to_bytes(_HEADER_LENGTH, "little") + text + content[begin:]
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -192,8 +258,7 @@ def _array(filename: PathLike, name: str, entry: Mapping[str, Any]) -> NDArray:
         dtype, copy=False
     )
     if entry["dtype"] == "BF16":
-        # A bfloat16 is the upper half of a float32.
-        array = (array.astype(np.uint32) << 16).view(np.float32)
+        array = _from_upper_halves(array)
     return array.reshape(entry["shape"])
 
 

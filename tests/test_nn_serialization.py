@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import struct
 import zipfile
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,93 @@ def test_t21_bfloat16_is_read_as_float32(tmp_path: Path) -> None:
     found = load_file(tmp_path / "f")["a"]
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, values)
+
+
+def nearest_even(value: float, digits: int, least: int) -> float:
+    """`value` with so many binary digits, and none below 2**least; exact rational arithmetic."""
+    if value == 0 or not np.isfinite(value):
+        return value
+    exact = Fraction(value)
+    unit = Fraction(2) ** max(math.frexp(value)[1] - digits, least)
+    return float(round(exact / unit) * unit)  # round() takes ties to even
+
+
+def hard_to_round(dtype: str) -> Any:
+    """Ties and their neighbours by one bit, among them subnormal numbers."""
+    rng = np.random.default_rng(0)
+    for digits in (8, 11):
+        short = np.ldexp(np.round(rng.normal(size=400) * 2**digits), rng.integers(-145, 3, 400))
+        ties = (short * (1 + 2.0**-digits)).astype(dtype)
+        yield from (ties, np.nextafter(ties, np.inf), np.nextafter(ties, -np.inf))
+    # A float64 that float32 rounds to a tie.
+    yield (1 + 2.0**-8 + np.array([-1, 1]) * 2.0**-40).astype(dtype)
+    yield np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 65504, -65519.9, 6e-8, 1e-45], dtype)
+
+
+@pytest.mark.parametrize("layout", ["row-major", "strided"])
+@pytest.mark.parametrize(
+    ("stored", "digits", "least"), [("bfloat16", 8, -133), ("float16", 11, -24)]
+)
+def test_floats_are_written_as_the_nearest_even(
+    stored: str, digits: int, least: int, layout: str, dtype: str, tmp_path: Path
+) -> None:
+    values = np.concatenate(list(hard_to_round(dtype)))
+    array = values if layout == "row-major" else np.repeat(values, 2)[::2]
+    save_file({"a": array, "ids": np.arange(3)}, tmp_path / "f", dtype=stored)
+    found = load_file(tmp_path / "f")
+    assert found["ids"].dtype == np.int64
+    expected = np.array([nearest_even(float(v), digits, least) for v in values])
+    np.testing.assert_array_equal(found["a"].astype("f8"), expected)
+    same_sign = np.signbit(found["a"]) == np.signbit(values)
+    assert same_sign[~np.isnan(values)].all()
+
+
+def test_bfloat16_is_written_as_pytorch_writes_it(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="the reference")
+    reader = pytest.importorskip("safetensors.torch", reason="the reference")
+    bits = np.random.default_rng(1).integers(0, 2**32, 20_000, dtype="uint32")
+    values = bits.view("float32")
+    values = values[~(abs(values) > 3.38e38)].reshape(-1, 1)
+    save_file({"é": values, "n": np.ones(3)}, tmp_path / "f", {"k": "v"}, dtype="bfloat16")
+    found = reader.load_file(tmp_path / "f")
+    assert found["é"].dtype == torch.bfloat16
+    expected = torch.from_numpy(values).bfloat16()
+    numbers = ~torch.isnan(expected)
+    assert torch.equal(found["é"][numbers].view(torch.int16), expected[numbers].view(torch.int16))
+    assert torch.isnan(found["é"][~numbers]).all()
+    reader.save_file({"a": expected}, tmp_path / "g")
+    again = load_file(tmp_path / "g")["a"]
+    np.testing.assert_array_equal(again, expected.float().numpy())
+    assert load_metadata(tmp_path / "f") == {"k": "v"}
+
+
+@pytest.mark.parametrize("stored", ["bfloat16", "float16"])
+def test_a_model_in_half_the_bytes(stored: str, device: str, tmp_path: Path) -> None:
+    model = Tied()
+    model.save(tmp_path / "f", dtype=stored)
+    assert os.path.getsize(tmp_path / "f") < 2 * 15 + 300
+    other = Tied()
+    other.load(tmp_path / "f")
+    weight = model.embedding.weight.data
+    assert other.embedding.weight.dtype == np.float32
+    error = 2.0**-8 if stored == "bfloat16" else 2.0**-11
+    np.testing.assert_allclose(other.embedding.weight.data, weight, rtol=error, atol=2.0**-25)
+    assert (other.embedding.weight.data != weight).any()
+    other.save(tmp_path / "g", dtype=stored)
+    again = load_file(tmp_path / "g")
+    assert again["out.weight"] is again["embedding.weight"]
+    np.testing.assert_array_equal(again["out.weight"], other.embedding.weight.data)
+
+
+def test_numbers_that_a_narrow_type_cannot_hold_are_refused(tmp_path: Path) -> None:
+    for stored, value in (("float16", 65520.0), ("bfloat16", 3.4e38), ("float32", -1e39)):
+        with pytest.raises(
+            ValueError, match=f"save: w has values up to .*, too large for {stored}"
+        ):
+            save_file({"w": np.array([value, np.inf])}, tmp_path / "f", dtype=stored)
+    with pytest.raises(ValueError, match=r"save: dtype \(='int8'\) must be one of bfloat16"):
+        save_file({"w": np.ones(1)}, tmp_path / "f", dtype="int8")
+    assert not list(tmp_path.iterdir())
 
 
 TWICE = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},'

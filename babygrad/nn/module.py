@@ -238,13 +238,19 @@ class Module:
         return load_into(dict(self._named_tensors()), given, strict)
 
     def save(
-        self, filename: str | os.PathLike[str], metadata: dict[str, str] | None = None
+        self,
+        filename: str | os.PathLike[str],
+        metadata: dict[str, str] | None = None,
+        dtype: str | None = None,
     ) -> None:
-        """Write all parameters and buffers to a safetensors file, whole or not at all."""
+        """Write all parameters and buffers to a safetensors file, whole or not at all.
+
+        With `dtype="bfloat16"` or `"float16"` it has half the size; see `serialization.save_file`.
+        """
         from babygrad import serialization
 
         arrays = {name: tensor._data for name, tensor in self._named_tensors()}
-        serialization.save_file(arrays, filename, metadata)
+        serialization.save_file(arrays, filename, metadata, dtype)
 
     def load(self, filename: str | os.PathLike[str], strict: bool = True) -> LoadReport:
         """Read parameters and buffers from a safetensors file; see `load_state_dict`."""
