@@ -50,13 +50,17 @@ public:
         }
         fn_ = fn;
         context_ = context;
-        count_ = count;
-        next_.store(0, std::memory_order_relaxed);
+        const std::int64_t shares = static_cast<std::int64_t>(workers_.size()) + 1;
+        for (std::int64_t i = 0; i < shares; ++i) {
+            shares_[static_cast<std::size_t>(i)].next.store(count * i / shares,
+                                                            std::memory_order_relaxed);
+            shares_[static_cast<std::size_t>(i)].end = count * (i + 1) / shares;
+        }
         error_ = nullptr;
         epoch_ += kEpoch;
         gate_.store(epoch_ | kOpen);
         wake(count - 1);
-        take_chunks();
+        take_chunks(0);
         gate_.fetch_and(~kOpen);
         for (int spins = 0; (gate_.load(std::memory_order_acquire) & kInside) != 0; ++spins)
             spins < 4000 ? relax() : static_cast<void>(sched_yield());
@@ -84,12 +88,21 @@ private:
     // the caller never waits for a worker that slept through the job.
     static constexpr std::uint64_t kOpen = 1, kWorker = 2, kInside = 0xfffe, kEpoch = 0x10000;
 
+    // Neighbouring chunks that one thread begins with: the same of each job, so that what a kernel
+    // leaves in a core's cache is found there by the next one.
+    struct alignas(64) Share {
+        std::atomic<std::int64_t> next{0};
+        std::int64_t end = 0;
+    };
+
     bool start() {
         try {
-            for (int i = 1; i < threads(); ++i) workers_.emplace_back([this] { work(); });
+            for (int i = 1; i < threads(); ++i)
+                workers_.emplace_back([this, i] { work(static_cast<std::size_t>(i)); });
         } catch (const std::system_error&) {
             // As many as the system gives; with none, jobs run on the caller.
         }
+        shares_ = std::vector<Share>(workers_.size() + 1);
         return !workers_.empty();
     }
 
@@ -103,24 +116,31 @@ private:
         }
     }
 
-    void take_chunks() {
+    // The thread's own share first, then what is left of the others'.
+    void take_chunks(std::size_t own) {
         inside_job = true;
-        for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) {
-            try {
-                fn_(context_, i);
-            } catch (...) {
-                const std::lock_guard<std::mutex> lock(error_mutex_);
-                if (!error_) error_ = std::current_exception();
-            }
+        for (std::size_t turn = 0; turn < shares_.size(); ++turn) {
+            Share& share = shares_[(own + turn) % shares_.size()];
+            for (std::int64_t i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
+                run_chunk(i);
         }
         inside_job = false;
+    }
+
+    void run_chunk(std::int64_t i) {
+        try {
+            fn_(context_, i);
+        } catch (...) {
+            const std::lock_guard<std::mutex> lock(error_mutex_);
+            if (!error_) error_ = std::current_exception();
+        }
     }
 
     bool may_enter(std::uint64_t gate, std::uint64_t seen) const {
         return (gate & kOpen) != 0 && gate / kEpoch != seen;
     }
 
-    void work() {
+    void work(std::size_t own) {
         std::uint64_t seen = 0;
         while (true) {
             std::uint64_t gate = await(seen);
@@ -130,7 +150,7 @@ private:
                 seen = gate / kEpoch;
                 {
                     const FlushScope flush;
-                    take_chunks();
+                    take_chunks(own);
                 }
                 gate_.fetch_sub(kWorker, std::memory_order_release);
                 break;
@@ -165,11 +185,10 @@ private:
     std::vector<std::thread> workers_;
 
     alignas(64) std::atomic<std::uint64_t> gate_{0};
-    alignas(64) std::atomic<std::int64_t> next_{0};
     alignas(64) std::uint64_t epoch_ = 0;
     ChunkFn fn_ = nullptr;
     void* context_ = nullptr;
-    std::int64_t count_ = 0;
+    std::vector<Share> shares_;
 
     std::mutex error_mutex_;
     std::exception_ptr error_;
