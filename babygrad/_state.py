@@ -1,4 +1,4 @@
-"""What a thread carries along: its gradient mode, its default device, its anomaly watcher."""
+"""What a thread carries along: its gradient mode, default device, anomaly watcher and draws."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from babygrad.anomaly import AnomalyWatch
     from babygrad.device import Device
+    from babygrad.random import Draws
 
 
 class ThreadState(threading.local):
@@ -17,6 +18,7 @@ class ThreadState(threading.local):
     grad_enabled: bool = True
     device: Device | None = None
     anomaly: AnomalyWatch | None = None
+    draws: Draws | None = None
 
 
 local = ThreadState()

@@ -21,13 +21,13 @@ class Checkpoint(Function):
     """
 
     def __init__(
-        self, fn: Callable[..., Tensor], args: Sequence[Any], before: Any, data: NDArray
+        self, fn: Callable[..., Tensor], args: Sequence[Any], draws: random.Draws, data: NDArray
     ) -> None:
         self.fn = fn
         self.data = data
         self.places = [i for i, arg in enumerate(args) if isinstance(arg, Tensor)]
         self.others = [None if isinstance(arg, Tensor) else arg for arg in args]
-        self.before = before  # the state of the random generator
+        self.draws = draws
 
     @classmethod
     def _plan(cls, needs: int, n: int) -> tuple[tuple[bool, ...], bool]:
@@ -45,13 +45,8 @@ class Checkpoint(Function):
         args = list(self.others)
         for i, tensor in zip(self.places, given, strict=True):
             args[i] = separate(tensor) if tensor._requires_grad else tensor
-        after = random.get_state()
-        random.set_state(self.before)
-        try:
-            with enable_grad():
-                out = self.fn(*args)
-        finally:
-            random.set_state(after)
+        with self.draws.replayed(), enable_grad():
+            out = self.fn(*args)
         sources = [*(args[i] for i in self.places), *captured]
         wanted = [source for source in sources if source._requires_grad]
         again = is_grad_enabled()
@@ -68,9 +63,9 @@ def checkpoint(fn: Callable[..., Tensor], *inputs: Any) -> Tensor:
     Parameters
     ----------
     fn : callable
-        From the inputs to one Tensor. It must compute the same each time; random numbers from the
-        generator of `babygrad.random`, as dropout draws them, are replayed. What it does besides,
-        such as updating running averages, it does twice.
+        From the inputs to one Tensor. It must compute the same each time; random numbers that an
+        operation draws, as dropout does, are replayed, whatever generator it was given. What it
+        does besides, such as updating running averages, it does twice.
     *inputs : Tensor or anything else
 
     Returns
@@ -101,11 +96,12 @@ def checkpoint(fn: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """
     if not is_grad_enabled():
         return fn(*inputs)
-    before = random.get_state()
+    draws = random.Draws()
     begin = _state.tick()
     # The graph of this first run tells what `fn` captured, and is dropped with `out`.
     args = [_leaf(arg) if isinstance(arg, Tensor) else arg for arg in inputs]
-    out = fn(*args)
+    with draws.noted():
+        out = fn(*args)
     if not isinstance(out, Tensor):
         raise TypeError(
             f"checkpoint: fn returned a {type(out).__name__}; it must return one Tensor"
@@ -113,7 +109,7 @@ def checkpoint(fn: Callable[..., Tensor], *inputs: Any) -> Tensor:
     if not out._requires_grad:
         return out
     tensors = [arg for arg in inputs if isinstance(arg, Tensor)]
-    op = Checkpoint(fn, inputs, before, out._data)
+    op = Checkpoint(fn, inputs, draws, out._data)
     return op(*tensors, *_captured(out, begin, args))
 
 

@@ -8,10 +8,13 @@ same initial values, order and masks on every device.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from babygrad import _state
 from babygrad.dtypes import DType
 
 if TYPE_CHECKING:
@@ -67,31 +70,78 @@ def set_state(state: dict[str, Any]) -> None:
         )
 
 
+class Draws:
+    """The generators that a block drew from, and the states in which they were before.
+
+    `with draws.noted():` runs the block, and `with draws.replayed():` later lets it draw the same
+    numbers again, after which everything goes on as if it had drawn none.
+    """
+
+    def __init__(self) -> None:
+        self._default = get_state()
+        self._given: dict[int, tuple[Any, Any]] = {}  # bit generators by identity, with states
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        outer = _state.local.draws
+        _state.local.draws = self
+        try:
+            yield
+        finally:
+            _state.local.draws = outer
+            if outer is not None:
+                outer._given = self._given | outer._given
+
+    @contextmanager
+    def replayed(self) -> Iterator[None]:
+        outer, default = _state.local.draws, get_state()
+        given = [(bits, bits.state) for bits, _ in self._given.values()]
+        _state.local.draws = None
+        try:
+            set_state(self._default)
+            for bits, state in self._given.values():
+                bits.state = state
+            yield
+        finally:
+            _state.local.draws = outer
+            set_state(default)
+            for bits, state in given:
+                bits.state = state
+
+
+def _source(generator: Generator | None) -> Generator | None:
+    """What to draw from; None stands for numpy's global generator."""
+    draws = _state.local.draws
+    if generator is not None and draws is not None:
+        bits = generator.bit_generator
+        draws._given.setdefault(id(bits), (bits, bits.state))
+    return generator or _generator
+
+
 def uniform(shape: tuple[int, ...], generator: Generator | None = None) -> np.ndarray[Any, DType]:
     """float64 values, uniform on [0, 1)."""
-    source = generator or _generator
+    source = _source(generator)
     # np.random.rand() without arguments gives a float, hence asarray.
     return np.asarray(np.random.rand(*shape) if source is None else source.random(shape))
 
 
 def normal(shape: tuple[int, ...], generator: Generator | None = None) -> np.ndarray[Any, DType]:
     """float64 values of the standard normal distribution."""
-    source = generator or _generator
+    source = _source(generator)
     return np.asarray(np.random.randn(*shape) if source is None else source.standard_normal(shape))
 
 
 def shuffled(n: int, generator: Generator | None = None) -> np.ndarray[Any, DType]:
     """A random order of 0 to n - 1, int64."""
     order = np.arange(n)
-    (np.random if generator is None and _generator is None else generator or _generator).shuffle(  # type: ignore[union-attr]
-        order
-    )
+    source = _source(generator)
+    (np.random if source is None else source).shuffle(order)
     return order
 
 
 def integers(low: int, high: int, generator: Generator | None = None) -> int:
     """One integer of [low, high), uniform."""
-    source = generator or _generator
+    source = _source(generator)
     if source is None:
         return int(np.random.randint(low, high))
     return int(source.integers(low, high))
