@@ -166,7 +166,7 @@ def _identity(array: NDArray) -> Any:
 
 def _rounded(name: str, array: NDArray, dtype: Any) -> NDArray:
     """The nearest values of a type, those of bfloat16 as the upper halves of float32, uint16."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         if dtype == "bfloat16":
             narrow = _upper_halves(array)
             values = _from_upper_halves(narrow)

@@ -50,6 +50,7 @@ def inside_a_model():
 CASES = {
     "add": (ValueError, lambda: ones(2, 3) + ones(4)),
     "operand": (TypeError, lambda: ones(2) + "a"),
+    "number": (ValueError, lambda: ones(2, dtype="uint8") + 300),
     "matmul": (ValueError, lambda: ones(2, 3) @ ones(4, 5)),
     "matmul 0-d": (ValueError, lambda: ones(2, 3) @ Tensor(1.0)),
     "linear": (ValueError, lambda: ops.linear(ones(2, 3), ones(4, 5))),

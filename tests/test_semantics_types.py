@@ -75,6 +75,50 @@ def test_t11_integers_with_python_numbers(device):
     np.testing.assert_array_equal((x + 1.5).data, [8.5, -5.5])
 
 
+TYPES = {"uint8": (0, 255), "int8": (-128, 127), "int64": (-(2**63), 2**63 - 1)}
+COMPUTES = {
+    "add": lambda a, n: a + n,
+    "subtract": lambda a, n: n - a,
+    "multiply": lambda a, n: a * n,
+    "floor_divide": lambda a, n: a // n,
+    "remainder": lambda a, n: n % a,
+    "maximum": ops.maximum,
+    "where": lambda a, n: ops.where([True, False], n, a),
+    "setitem": lambda a, n: a.__setitem__(0, n),
+    "pad": lambda a, n: ops.pad(a, 1, n),
+}
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("name", COMPUTES)
+def test_t11_a_number_that_the_type_lacks_raises_before_a_byte_changes(device, name, dtype):
+    low, high = TYPES[dtype]
+    a = of(dtype)
+    for number in (low - 1, high + 1, np.array(high + 1) if high == 255 else high + 2):
+        message = (
+            rf"^{name}: the number -?\d+ does not fit the tensor's type {dtype}, which has {low} "
+        )
+        with pytest.raises(ValueError, match=message):
+            COMPUTES[name](a, number)
+        assert a.tolist() == [1, 2]
+    if name != "setitem":  # the bounds themselves fit, whatever an overflow does then
+        for number in (low, high):
+            with np.errstate(all="ignore"):
+                assert COMPUTES[name](a, number).dtype == dtype
+
+
+def test_t11_comparisons_and_quotients_take_any_number(device):
+    a = of("uint8")
+    assert (a < 300).tolist() == [True, True]
+    assert (a == -1).tolist() == [False, False]
+    assert ((a / 300).data == np.array([1, 2], "float32") / np.float32(300)).all()
+    assert ops.clip(a, -1, 300).tolist() == [1, 2]
+    a += 3
+    with pytest.raises(ValueError, match="300 does not fit"):
+        a += 300
+    assert a.tolist() == [4, 5]
+
+
 @pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64"])
 def test_t11_floor_division_and_remainder_follow_pythons_signs(device, dtype):
     pairs = list(itertools.product([7, -7, 6, -6], [3, -3, 2, -2]))

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from babygrad.autograd import Function, NDArray
-from babygrad.dtypes import FLOAT32, FLOAT64, promote, promote_scalar
+from babygrad.dtypes import FLOAT32, FLOAT64, DType, promote, promote_scalar
 from babygrad.tensor import Tensor
 
 Scalar = bool | int | float
@@ -30,16 +30,17 @@ class Discrete(Function):
 # ----- Operands -----
 
 
-def operands(op: str, a: Any, b: Any) -> tuple[Tensor, Any]:
+def operands(op: str, a: Any, b: Any, *, any_number: bool = False) -> tuple[Tensor, Any]:
     """Two operands of one dtype that broadcast: a Tensor, and a Tensor or a weak scalar.
 
     Python numbers, numpy scalars and 0-d arrays are weak: they take the tensor's type. Other
-    arrays and lists become tensors on the device of the operand that is one.
+    arrays and lists become tensors on the device of the operand that is one. `any_number` is for
+    operations that give a meaning to a scalar which the tensor's type does not have.
 
     Raises
     ------
     ValueError
-        When the shapes do not broadcast.
+        When the shapes do not broadcast or a scalar does not fit the tensor's integer type.
     TypeError
         When an operand is no tensor, array, list or number.
     """
@@ -53,7 +54,10 @@ def operands(op: str, a: Any, b: Any) -> tuple[Tensor, Any]:
             dtype = a._data.dtype
             if dtype is FLOAT32 or dtype is FLOAT64:
                 return a, b
-            return a.astype(promote_scalar(dtype, kind)), b
+            wanted = promote_scalar(dtype, kind)
+            if not any_number:
+                check_fits(op, b, wanted)
+            return a.astype(wanted), b
         b = lifted(op, b, a)
     left, right = a._data, b._data
     if left.dtype is not right.dtype:
@@ -96,12 +100,25 @@ def lifted(op: str, value: Any, beside: Any = None) -> Tensor:
     if kind in (int, float, bool):
         if isinstance(beside, Tensor):
             dtype = promote_scalar(beside._data.dtype, kind)
+            check_fits(op, value, dtype)
             return like(beside._device.backend.full((), value, dtype), beside)
         return Tensor(value)
     if not isinstance(value, NDArray | list | tuple):
         raise TypeError(f"{op}: an operand is a {type(value).__name__}, not a tensor or number")
     device = beside.device if isinstance(beside, Tensor) else None
     return Tensor(value, dtype=None, device=device)
+
+
+def check_fits(op: str, value: Any, dtype: DType) -> None:
+    """Raise unless an integer is one of the integer type that it is computed with in."""
+    if value.__class__ is int and dtype.kind in "iu":
+        numbers = 1 << 8 * dtype.itemsize
+        low = -numbers // 2 if dtype.kind == "i" else 0
+        if not low <= value < low + numbers:
+            raise ValueError(
+                f"{op}: the number {value} does not fit the tensor's type {dtype}, which has "
+                f"{low} to {low + numbers - 1}; cast the tensor to a larger type"
+            )
 
 
 def floating(op: str, a: Any) -> Tensor:

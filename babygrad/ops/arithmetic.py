@@ -168,7 +168,7 @@ def divide(a: Any, b: Any) -> Tensor:
 
     Division by zero gives an infinity or NaN, as IEEE 754 says, without a warning.
     """
-    a, b = operands("divide", a, b)
+    a, b = operands("divide", a, b, any_number=True)
     wanted = float_of(a.dtype)
     if isinstance(b, Tensor):
         return Divide()(a.astype(wanted), b.astype(wanted))

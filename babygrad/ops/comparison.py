@@ -22,7 +22,7 @@ __all__ = [
 
 def _comparison(name: str, doc: str) -> Callable[[Any, Any], Tensor]:
     def function(a: Any, b: Any) -> Tensor:
-        a, b = operands(name, a, b)
+        a, b = operands(name, a, b, any_number=True)
         return Discrete(name)(a, b) if isinstance(b, Tensor) else Discrete(name, b)(a)
 
     function.__name__ = function.__qualname__ = name

@@ -12,11 +12,13 @@ from babygrad.autograd import Function, NDArray
 from babygrad.dtypes import INT64
 from babygrad.ops._common import (
     Axes,
+    check_fits,
     lifted,
     normalize_axes,
     normalize_axis,
     promoted,
     sizes_of,
+    weak,
     whole,
 )
 from babygrad.ops.indexing import GetItem, PutItem, take
@@ -147,7 +149,7 @@ def pad(a: Tensor, widths: Any, value: float = 0.0) -> Tensor:
         As for numpy's `pad`: one number for all ends, or a pair (before, after) for each axis.
     value : float
     """
-    a = lifted("pad", a)
+    a, value = lifted("pad", a), weak(value)
     given = [(widths, widths)] * a.ndim if isinstance(widths, int) else list(widths)
     pairs = tuple(tuple(sizes_of("pad", w)) for w in given)
     if len(pairs) != a.ndim or any(len(w) != 2 or min(w) < 0 for w in pairs):
@@ -155,6 +157,7 @@ def pad(a: Tensor, widths: Any, value: float = 0.0) -> Tensor:
             f"pad: widths (={widths}) must be a pair of non-negative integers for each of "
             f"{a.ndim} axes"
         )
+    check_fits("pad", value, a.dtype)
     return Pad(pairs, value)(a)  # type: ignore[arg-type]
 
 

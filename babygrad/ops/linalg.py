@@ -216,8 +216,10 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     for term, tensor in zip(terms, tensors, strict=True):
         for letter, n in zip(term, tensor.shape, strict=True):
             if sizes.setdefault(letter, n) != n:
+                shapes = ", ".join(str(t.shape) for t in tensors)
                 raise ValueError(
-                    f"einsum: index {letter!r} of {equation!r} has sizes {sizes[letter]} and {n}"
+                    f"einsum: index {letter!r} of {equation!r} has sizes {sizes[letter]} and {n} "
+                    f"in operands of shapes {shapes}"
                 )
     if missing := set(result) - set(sizes):
         raise ValueError(f"einsum: {equation!r} has {sorted(missing)} in the result only")
