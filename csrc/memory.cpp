@@ -25,6 +25,15 @@ constexpr std::size_t kAlignment = 64;
 // memory then takes 32 page faults and not 16,384.
 constexpr std::size_t kHugePage = std::size_t{1} << 21;
 constexpr std::size_t kHugeFrom = 2 * kHugePage;
+// From this size on, blocks are mapped one by one: what is given back is free for any size, and does
+// not stay behind in the heap as a hole between two others.
+constexpr std::size_t kMapFrom = std::size_t{1} << 20;
+
+// From this size on, a request that finds no block of its class takes one of up to twice its size:
+// a step's gradients then live where its activations were, and the next step's activations there
+// again.
+constexpr std::size_t kShareFrom = std::size_t{1} << 16;
+constexpr int kShareClasses = 8;
 
 // Classes: multiples of 64 up to 512 bytes, then eight steps per doubling (at most 1/8 wasted).
 constexpr int kSmallClasses = 8;
@@ -58,15 +67,36 @@ std::size_t limit_from_environment() {
     return 512 * megabyte;
 }
 
-void* system_allocate(std::size_t bytes) noexcept {
+// Pages of their own, on a huge page's boundary when there are many.
+void* map_pages(std::size_t bytes) noexcept {
     const bool huge = bytes >= kHugeFrom;
-    const std::size_t alignment = huge ? kHugePage : kAlignment;
-    void* block = nullptr;
-    if (posix_memalign(&block, alignment, bytes) != 0) return nullptr;
+    const std::size_t extra = huge ? kHugePage : 0;
+    void* start = mmap(nullptr, bytes + extra, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED) return nullptr;
+    if (!huge) return start;
+    char* begin = static_cast<char*>(start);
+    const std::size_t before = (kHugePage - reinterpret_cast<std::uintptr_t>(begin) % kHugePage) % kHugePage;
+    if (before) munmap(begin, before);
+    if (extra - before) munmap(begin + before + bytes, extra - before);
 #ifdef MADV_HUGEPAGE
-    if (huge) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+    madvise(begin + before, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
-    return block;
+    return begin + before;
+}
+
+void* system_allocate(std::size_t bytes) noexcept {
+    if (bytes >= kMapFrom) return map_pages(bytes);
+    void* block = nullptr;
+    return posix_memalign(&block, kAlignment, bytes) == 0 ? block : nullptr;
+}
+
+void system_release(void* block, std::size_t bytes) noexcept {
+    ASAN_UNPOISON_MEMORY_REGION(block, bytes);
+    if (bytes >= kMapFrom)
+        munmap(block, bytes);
+    else
+        std::free(block);
 }
 
 // AddressSanitizer sees an access to a cached block, or to what its class adds to the size asked for.
@@ -91,18 +121,20 @@ class Cache {
 public:
     std::mutex mutex;
 
-    void* take(SizeClass size) noexcept {
+    // A free block, null if there is none, of the class that `size` then says.
+    void* take(SizeClass& size) noexcept {
+        const int last = size.bytes >= kShareFrom ? size.index + kShareClasses : size.index;
+        int found = size.index;
+        while (found < last && !bins_[found].head) ++found;
+        Bin& bin = bins_[found];
+        FreeBlock* block = bin.head;
+        if (block) size = {found, bin.bytes};
+        bins_[size.index].last_use = ++clock_;
         stats_.in_use += size.bytes;
         stats_.peak = std::max(stats_.peak, stats_.in_use);
-        Bin& bin = bins_[size.index];
-        bin.last_use = ++clock_;
-        if (!bin.head) {
-            ++stats_.misses;
-            return nullptr;
-        }
-        ++stats_.hits;
+        ++(block ? stats_.hits : stats_.misses);
+        if (!block) return nullptr;
         stats_.cached -= size.bytes;
-        FreeBlock* block = bin.head;
         bin.head = block->next;
         return block;
     }
@@ -128,7 +160,7 @@ public:
             FreeBlock* block = oldest->head;
             oldest->head = block->next;
             stats_.cached -= oldest->bytes;
-            std::free(block);
+            system_release(block, oldest->bytes);
         }
     }
 
@@ -158,7 +190,7 @@ Cache& cache() {
 
 using Lock = std::lock_guard<std::mutex>;
 
-void* take_or_allocate(SizeClass size) {
+void* take_or_allocate(SizeClass& size) {
     {
         const Lock lock(cache().mutex);
         if (void* block = cache().take(size)) return block;
@@ -173,15 +205,16 @@ void* take_or_allocate(SizeClass size) {
 
 }  // namespace
 
-void* allocate(std::size_t bytes) {
-    const SizeClass size = size_class(bytes);
+void* allocate(std::size_t bytes, std::size_t& capacity) {
+    SizeClass size = size_class(bytes);
     void* block = take_or_allocate(size);
     hide_unused(block, bytes, size.bytes);
+    capacity = size.bytes;
     return block;
 }
 
-void release(void* block, std::size_t bytes) noexcept {
-    const SizeClass size = size_class(bytes);
+void release(void* block, std::size_t capacity) noexcept {
+    const SizeClass size = size_class(capacity);
     hide_unused(block, size.bytes, size.bytes);
     const Lock lock(cache().mutex);
     cache().put(size, block);
@@ -210,7 +243,7 @@ void count_layout_copy() { ++copies; }
 std::uint64_t layout_copies() { return copies; }
 void reset_layout_copies() { copies = 0; }
 
-Workspace::Workspace(std::size_t bytes) : data_(allocate(bytes)), bytes_(bytes) {}
-Workspace::~Workspace() { release(data_, bytes_); }
+Workspace::Workspace(std::size_t bytes) : data_(allocate(bytes, capacity_)) {}
+Workspace::~Workspace() { release(data_, capacity_); }
 
 }  // namespace babygrad

@@ -11,9 +11,10 @@
 
 namespace babygrad {
 
-// Never null: throws std::bad_alloc. `release` takes the size that was asked for.
-void* allocate(std::size_t bytes);
-void release(void* block, std::size_t bytes) noexcept;
+// Never null: throws std::bad_alloc. `release` takes the capacity, at least `bytes`, that the block
+// came with.
+void* allocate(std::size_t bytes, std::size_t& capacity);
+void release(void* block, std::size_t capacity) noexcept;
 
 struct MemoryStats {
     std::size_t in_use;    // bytes handed out, rounded up to their class
@@ -46,8 +47,8 @@ public:
     }
 
 private:
+    std::size_t capacity_;
     void* data_;
-    std::size_t bytes_;
 };
 
 }  // namespace babygrad

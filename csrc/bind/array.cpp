@@ -26,12 +26,12 @@ NumpyTypes numpy;
 struct Block {
     PyObject_HEAD
     void* data;
-    std::size_t bytes;
+    std::size_t capacity;
 };
 
 void block_dealloc(PyObject* self) {
     auto* block = reinterpret_cast<Block*>(self);
-    release(block->data, block->bytes);
+    release(block->data, block->capacity);
     PyObject_Free(self);
 }
 
@@ -49,14 +49,15 @@ void init_block_type() {
 
 PyObject* new_array_on_block(DType dtype, int ndim, const std::int64_t* shape,
                              const std::int64_t* strides, std::size_t bytes) {
-    void* data = allocate(bytes);
+    std::size_t capacity;
+    void* data = allocate(bytes, capacity);
     Block* block = PyObject_New(Block, &block_type);
     if (!block) {
-        release(data, bytes);
+        release(data, capacity);
         return nullptr;
     }
     block->data = data;
-    block->bytes = bytes;
+    block->capacity = capacity;
     PyObject* descr = numpy.descr[static_cast<int>(dtype)];
     Py_INCREF(descr);
     PyObject* array =
