@@ -86,7 +86,7 @@ class Gauge:
         library = _library()
         if library is None:
             return None
-        iterations = 2_000_000
+        iterations = 8_000_000  # some 20 ms
         seconds = self._timed(lambda _: library.multiply_add(iterations, 1.0))
         return self.threads * iterations * library.flops_per_iteration() / seconds
 

@@ -63,7 +63,6 @@ class Worker:
 
     def time(self, task: str, seconds: float) -> float:
         """Seconds per call."""
-        time.sleep(PAUSE)
         return float(self._ask("time", task, seconds))
 
     def forget(self) -> None:
@@ -116,11 +115,12 @@ def _serve(connection: Any, module: str) -> None:
 
 
 def take_turns(turns: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Call each once in every round, starting with another one each time."""
+    """Call each once in every round, after a pause, starting with another one each time."""
     names: Sequence[str] = list(turns)
     results: dict[str, list[float]] = {name: [] for name in names}
     for i in range(rounds):
         first = i % len(names)
         for name in (*names[first:], *names[:first]):
+            time.sleep(PAUSE)
             results[name].append(turns[name]())
     return results

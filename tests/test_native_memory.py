@@ -119,6 +119,23 @@ def test_the_environment_bounds_the_cache(text: str, limit: int) -> None:
     assert run_python(code, BABYGRAD_CACHE_MB=text).split() == [str(limit), "True"]
 
 
+def test_a_block_serves_requests_down_to_half_its_size() -> None:
+    add = _core.bind("add", np.add)
+    _core.empty_cache()
+    large = add(np.zeros(1 << 18), 1.0)
+    address = large.ctypes.data
+    del large
+    half, other = add(np.zeros((1 << 17) + 1), 1.0), add(np.zeros(1 << 14), 2.0)
+    assert half.ctypes.data == address
+    assert other.ctypes.data != address
+    np.testing.assert_array_equal(half, 1)
+    np.testing.assert_array_equal(other, 2)
+    del half
+    assert _core.memory_stats()["cached"] >= 1 << 21  # whole again
+    again = add(np.zeros(1 << 18), 1.0)
+    assert again.ctypes.data == address
+
+
 @pytest.mark.skipif(CHECKED, reason="AddressSanitizer needs more address space than there is")
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as on Linux")
 def test_cached_memory_is_given_back_when_the_system_has_no_more() -> None:
@@ -131,9 +148,9 @@ def test_cached_memory_is_given_back_when_the_system_has_no_more() -> None:
         "del x\n"
         "cached = _core.memory_stats()['cached']\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
-        "room = pages * resource.getpagesize() + (64 << 20)\n"
+        "room = pages * resource.getpagesize() + (32 << 20)\n"
         "resource.setrlimit(resource.RLIMIT_AS, (room, room))\n"
-        "y = add(np.broadcast_to(one, 16 << 20), 1.0)\n"
+        "y = add(np.broadcast_to(one, 8 << 20), 1.0)\n"
         "print(cached >= 192 << 20, _core.memory_stats()['cached'], y[-1])\n"
         "try:\n"
         "    add(np.broadcast_to(one, 64 << 20), 1.0)\n"
