@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from babygrad import _state, autograd, engine
+from babygrad import _state, engine, native
 
 if TYPE_CHECKING:
     from babygrad.autograd import Function, NDArray, Node
@@ -116,15 +116,15 @@ class _Watches:
     def begin(self) -> None:
         with self._lock:
             if self._count == 0:
-                self._was_native = autograd.is_native_call()
-                autograd.use_native_call(False)
+                self._was_native = native.is_native_call()
+                native.use_native_call(False)
             self._count += 1
 
     def end(self) -> None:
         with self._lock:
             self._count -= 1
             if self._count == 0 and self._was_native:
-                autograd.use_native_call(True)
+                native.use_native_call(True)
 
 
 _watches = _Watches()

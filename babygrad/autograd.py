@@ -13,9 +13,9 @@ used its value, which are younger. Creation order is thus a topological order fo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ContextDecorator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -130,14 +130,12 @@ class Function:
     def __call__(self, *inputs: Tensor) -> Tensor:
         device = inputs[0]._device
         needs = 0  # bit i: input i requires grad
-        bit = 1
         arrays = []
-        for tensor in inputs:
+        for i, tensor in enumerate(inputs):
             array = tensor._data
             arrays.append(array if array.dtype is not FLOAT16 else array.astype(FLOAT32))
             if tensor._requires_grad:
-                needs |= bit
-            bit <<= 1
+                needs |= 1 << i
             if tensor._device is not device and tensor._device.backend is not device.backend:
                 raise _mixed_devices(self, inputs)
         self.xp = device.backend
@@ -148,14 +146,13 @@ class Function:
             version = [0]
         else:
             version = _shared_version(data, inputs)
-        state = _local
-        if needs and self.differentiable and state.grad_enabled:
+        if needs and self.differentiable and _local.grad_enabled:
             node = _record(self, inputs, needs, data, version, device)
             out = _make(data, node, True, device, version)
         else:
             out = _make(data, None, False, device, version)
-        if state.anomaly is not None:
-            state.anomaly.check_forward(self, inputs, out)
+        if _local.anomaly is not None:
+            _local.anomaly.check_forward(self, inputs, out)
         return out
 
     @classmethod
@@ -169,6 +166,7 @@ class Function:
         return tuple(str(i) in read for i in range(n)), "y" in read
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Node:
     """A recorded operation: the place in the graph of the tensor that it made.
 
@@ -178,31 +176,17 @@ class Node:
     has a shape and no values. This is what lets go of activations early.
     """
 
-    __slots__ = (
-        "_device",
-        "_hooks",
-        "_inputs",
-        "_kept",
-        "_needs",
-        "_op",
-        "_output",
-        "_serial",
-        "dtype",
-        "grad",
-        "shape",
-    )
-
-    _device: Device
-    _hooks: list[Hook] | None
+    _op: Function | None  # None once the node has been freed
     _inputs: tuple[Any, ...]  # Tensors, and Nodes in place of those whose values are not kept
     _kept: tuple[bool, ...]
     _needs: int
-    _op: Function | None  # None once the node has been freed
     _output: tuple[NDArray, list[int]] | None
     _serial: int
-    dtype: np.dtype[Any]
-    grad: NDArray | None
+    _device: Device
     shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    grad: NDArray | None = None
+    _hooks: list[Hook] | None = None
 
     requires_grad = True
 
@@ -243,6 +227,7 @@ class Node:
         self._output = None
 
 
+@dataclass(slots=True, eq=False)
 class PartialGradient:
     """A gradient that is zero outside of one region of its input.
 
@@ -260,12 +245,9 @@ class PartialGradient:
         The input's.
     """
 
-    __slots__ = ("_index", "_shape", "_values")
-
-    def __init__(self, values: Tensor, index: tuple[Any, ...], shape: tuple[int, ...]) -> None:
-        self._values = values
-        self._index = index
-        self._shape = shape
+    _values: Tensor
+    _index: tuple[Any, ...]
+    _shape: tuple[int, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -302,22 +284,10 @@ def _record(
     plan = op._plans.get(key)
     if plan is None:
         plan = op._plans[key] = op._plan(needs, count)
-    kept = plan[0]
-    node: Node = _new(Node)
-    node._op = op
-    node._inputs = tuple(
-        [t if k or t._node is None else t._node for t, k in zip(inputs, kept, strict=True)]
-    )
-    node._kept = kept
-    node._needs = needs
-    node._output = (data, version) if plan[1] else None
-    node._serial = _tick()
-    node._device = device
-    node._hooks = None
-    node.shape = data.shape
-    node.dtype = data.dtype
-    node.grad = None
-    return node
+    kept, keeps_output = plan
+    sources = [t if k or t._node is None else t._node for t, k in zip(inputs, kept, strict=True)]
+    output = (data, version) if keeps_output else None
+    return Node(op, tuple(sources), kept, needs, output, _tick(), device, data.shape, data.dtype)
 
 
 def _make(
@@ -337,39 +307,12 @@ def _make(
 
 _new: Callable[[Any], Any] = object.__new__
 _tensor_type: Any = None
-_definition_of_call = Function.__call__
 
 
 def _bind_tensor_type(cls: type[Tensor]) -> None:
     """Tell this module, which Tensor's own module imports, what class results have."""
     global _tensor_type
     _tensor_type = cls
-    use_native_call(os.environ.get("BABYGRAD_ENGINE", "native") != "python")
-
-
-def use_native_call(wanted: bool) -> bool:
-    """Call Functions through the twin of `Function.__call__` in C++, or by the definition here.
-
-    The twin does the same in a third of the time. Returns whether it is in use now: it is not
-    when the extension has not been built.
-    """
-    call: Any = _definition_of_call
-    if wanted:
-        try:
-            from babygrad._core import function_call
-        except ImportError:
-            pass
-        else:
-            call = function_call(
-                Function, Node, _tensor_type, Device, _state, FLOAT16, _definition_of_call
-            )
-    Function.__call__ = call  # type: ignore[method-assign]
-    return is_native_call()
-
-
-def is_native_call() -> bool:
-    """Whether Functions are called through the twin in C++."""
-    return Function.__call__ is not _definition_of_call
 
 
 def _shared_version(data: NDArray, inputs: tuple[Tensor, ...]) -> list[int]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from babygrad import _state
-from babygrad.autograd import Node, PartialGradient, is_native_call
+from babygrad.autograd import Node, PartialGradient
+from babygrad.native import native_walk
 from babygrad.tensor import Tensor
 
 _local = _state.local
@@ -34,7 +35,7 @@ def backward(root: Tensor, grad: Any = None, retain_graph: bool = False) -> None
     try:
         native = _native_walk if _local.anomaly is None else None
         if native is None or not native(root, seed, retain_graph):
-            _walk([root], [seed], _deposit, retain_graph=retain_graph)
+            _walk([(root, seed)], _deposit, retain_graph=retain_graph)
     finally:
         _local.grad_enabled, _local.device = previous
 
@@ -83,12 +84,12 @@ def grad(
         if id(vertex) in keys:
             found[id(vertex)] = gradient
 
-    roots, seeds = _roots(outputs, grad_outputs)
+    roots = _roots(outputs, grad_outputs)
     previous = _local.grad_enabled, _local.device
     _local.grad_enabled = create_graph
     try:
         retain = create_graph if retain_graph is None else retain_graph
-        _walk(roots, seeds, collect, retain_graph=retain, create_graph=create_graph, only=set(keys))
+        _walk(roots, collect, retain_graph=retain, create_graph=create_graph, only=set(keys))
     finally:
         _local.grad_enabled, _local.device = previous
     results = tuple(found.get(key) for key in keys)
@@ -110,23 +111,20 @@ def _inputs(inputs: Any) -> list[Tensor]:
     return ins
 
 
-def _roots(outputs: Any, grad_outputs: Any) -> tuple[list[Tensor], list[Tensor]]:
-    """The outputs that have a graph, and their upstream gradients."""
-    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    if grad_outputs is None or isinstance(outputs, Tensor):
-        upstream = [grad_outputs] * len(outs)
-    else:
-        upstream = list(grad_outputs)
+def _roots(outputs: Any, grad_outputs: Any) -> list[tuple[Tensor, Tensor]]:
+    """The outputs that have a graph, each with its upstream gradient."""
+    single = isinstance(outputs, Tensor)
+    outs = [outputs] if single else list(outputs)
+    shared = single or grad_outputs is None
+    upstream = [grad_outputs] * len(outs) if shared else list(grad_outputs)
     if len(upstream) != len(outs):
         raise ValueError(f"grad: {len(upstream)} grad_outputs for {len(outs)} outputs")
-    seeds = [_seed(out, given, "grad") for out, given in zip(outs, upstream, strict=True)]
-    live = [i for i, out in enumerate(outs) if out._requires_grad]
-    return [outs[i] for i in live], [seeds[i] for i in live]
+    pairs = [(out, _seed(out, given, "grad")) for out, given in zip(outs, upstream, strict=True)]
+    return [pair for pair in pairs if pair[0]._requires_grad]
 
 
 def _walk(
-    roots: Sequence[Tensor],
-    seeds: Sequence[Tensor],
+    roots: Sequence[tuple[Tensor, Tensor]],
     sink: Sink,
     *,
     retain_graph: bool,
@@ -135,16 +133,17 @@ def _walk(
 ) -> None:
     """Visit every vertex that the roots depend on, youngest first; give its gradient to `sink`.
 
+    Each root comes with its upstream gradient.
     The ledger holds the gradients of vertices that are still waiting for contributions. `owned`
     are those in it that the engine itself made by an addition, into which it may add in place.
     """
-    vertices = _collect(roots)
+    vertices = _collect(root for root, _ in roots)
     ends: set[int] = set()
     if only is not None:
         vertices, ends = _that_lead_to(only, vertices)
     ledger: dict[int, Tensor] = {}
     owned: set[int] | None = None if create_graph else set()
-    for root, seed in zip(roots, seeds, strict=True):
+    for root, seed in roots:
         _contribute(_vertex_of(root), seed, ledger, owned)
     while vertices:
         vertex = vertices.pop()
@@ -178,9 +177,7 @@ def _pass_on(
     for i, (source, contribution) in enumerate(zip(vertex._inputs, gradients, strict=True)):
         if needs >> i & 1 and contribution is not None:
             if isinstance(contribution, Tensor):
-                array = contribution._data
-                if array.shape != source.shape or array.dtype is not source.dtype:
-                    contribution = _adapt(contribution, source, vertex)
+                contribution = _adapt(contribution, source, vertex)
             _contribute(_vertex_of(source), contribution, ledger, owned)
 
 
@@ -193,18 +190,17 @@ def _contribute(
     """Add a gradient to what the ledger holds for a vertex."""
     key = id(vertex)
     held = ledger.get(key)
+    in_place = owned is not None and key in owned
     if isinstance(gradient, PartialGradient):
-        ledger[key] = gradient.add_to(held, owned is not None and key in owned)
-        if owned is not None:
-            owned.add(key)
+        ledger[key] = gradient.add_to(held, in_place)
     elif held is None:
         ledger[key] = gradient
-    elif owned is None:
-        ledger[key] = held + gradient
-    elif key in owned:
+        return
+    elif in_place:
         held._data += gradient._data
     else:
         ledger[key] = held + gradient
+    if owned is not None:
         owned.add(key)
 
 
@@ -313,18 +309,13 @@ def _unbroadcast(gradient: Tensor, shape: tuple[int, ...], node: Node) -> Tensor
     """Sum a gradient over the axes along which its input was repeated."""
     have = gradient.shape
     added = len(have) - len(shape)
-    axes = [*range(added)]
-    for i, (n, m) in enumerate(zip(shape, have[added:], strict=False)):
-        if n == 1 and m != 1:
-            axes.append(added + i)
-        elif n != m:
-            added = -1
-    if added < 0:
+    if added < 0 or any(n not in (1, m) for n, m in zip(shape, have[added:], strict=True)):
         raise RuntimeError(
             f"{type(node._op).__name__}.backward returned a gradient of shape {have} "
             f"for an input of shape {shape}"
         )
-    return gradient.sum(tuple(axes)).reshape(shape)
+    repeated = [i for i, n in enumerate(shape, added) if n != have[i]]
+    return gradient.sum((*range(added), *repeated)).reshape(shape)
 
 
 def _deposit(node: Vertex, gradient: Tensor) -> None:
@@ -343,15 +334,4 @@ def _deposit(node: Vertex, gradient: Tensor) -> None:
         node._grad += array
 
 
-def _load_native_walk() -> Callable[[Tensor, Tensor, bool], bool] | None:
-    """The twin of `_walk` in C++, when calls go through the native twin too."""
-    if not is_native_call():
-        return None
-    from babygrad import _core
-
-    _core.init_backward_walk(PartialGradient, _check_node, _check_gradients, _run_hooks, _adapt)
-    walk: Callable[[Tensor, Tensor, bool], bool] = _core.backward_walk
-    return walk
-
-
-_native_walk = _load_native_walk()
+_native_walk = native_walk(_check_node, _check_gradients, _run_hooks, _adapt)

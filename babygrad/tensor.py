@@ -92,9 +92,7 @@ class Tensor(TensorMethods, TensorFactories, TensorOutward):
         self._grad = None
         self._hooks = None
         self._version = [0]
-        self._requires_grad = False
-        if requires_grad:
-            self.requires_grad_()
+        self.requires_grad_(requires_grad)
 
     @classmethod
     def _wrap(cls, data: NDArray, device: Device) -> Tensor:
@@ -278,14 +276,11 @@ def _to_array(data: Any, dtype: Any) -> NDArray:
     """A private array of `data`, cast to `dtype`, or of the type that None asks for."""
     if isinstance(data, Tensor):
         data = data._data
-    if dtype is not None:
-        dtype = as_dtype(dtype)
-    elif isinstance(data, np.ndarray | np.generic):
-        dtype = as_dtype(data.dtype)
-    else:
-        dtype = FLOAT32
+    if dtype is None:
+        dtype = data.dtype if isinstance(data, np.ndarray | np.generic) else FLOAT32
+    wanted = as_dtype(dtype)
     try:
-        return np.array(data, dtype=dtype, subok=False)
+        return np.array(data, dtype=wanted, subok=False)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"Tensor: data of type {type(data).__name__} is not an array of numbers ({error})"
@@ -301,14 +296,12 @@ def tensor(
 
 def zeros_like(a: Tensor, *, requires_grad: bool = False) -> Tensor:
     """Zeros of the shape, dtype and device of `a`."""
-    zeros = Tensor._wrap(np.zeros_like(a._data), a._device)
-    return zeros.requires_grad_() if requires_grad else zeros
+    return Tensor._wrap(np.zeros_like(a._data), a._device).requires_grad_(requires_grad)
 
 
 def ones_like(a: Tensor, *, requires_grad: bool = False) -> Tensor:
     """Ones of the shape, dtype and device of `a`."""
-    ones = Tensor._wrap(np.ones_like(a._data), a._device)
-    return ones.requires_grad_() if requires_grad else ones
+    return Tensor._wrap(np.ones_like(a._data), a._device).requires_grad_(requires_grad)
 
 
 def from_numpy(array: NDArray, *, device: str | None = None) -> Tensor:

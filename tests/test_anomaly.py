@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import babygrad
-from babygrad import Function, Tensor, autograd, checkpoint, detect_anomaly, nn, ops
+from babygrad import Function, Tensor, checkpoint, detect_anomaly, native, nn, ops
 
 
 def leaf(values, dtype="float32"):
@@ -137,14 +137,14 @@ def test_higher_derivatives_and_checkpoints_are_watched(device):
 
 
 def test_it_ends_with_the_block_nests_and_keeps_to_its_thread(device):
-    native = autograd.is_native_call()
+    was_native = native.is_native_call()
     seen = []
 
     def other_thread():
         seen.append(ops.log(Tensor([0.0])).item())
 
     with detect_anomaly():
-        assert not autograd.is_native_call()
+        assert not native.is_native_call()
         with detect_anomaly():
             pass
         with pytest.raises(RuntimeError):
@@ -153,7 +153,7 @@ def test_it_ends_with_the_block_nests_and_keeps_to_its_thread(device):
         thread.start()
         thread.join(10)
     assert seen == [-np.inf]
-    assert autograd.is_native_call() == native
+    assert native.is_native_call() == was_native
     assert ops.log(Tensor([0.0])).item() == -np.inf
     with pytest.raises(ZeroDivisionError), detect_anomaly():
         raise ZeroDivisionError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import babygrad
-from babygrad import Function, Tensor, autograd, engine, no_grad, ops
+from babygrad import Function, Tensor, engine, native, no_grad, ops
 
 
 def leaf(values, dtype="float64"):
@@ -21,14 +21,14 @@ def leaf(values, dtype="float64"):
 @pytest.fixture(params=["python", "native"], autouse=True)
 def implementation(request, monkeypatch):
     """Every test runs under the definition in Python and under its twin in C++."""
-    was_native = autograd.is_native_call()
+    was_native = native.is_native_call()
     if request.param == "native" and not was_native:
         pytest.skip("the extension is not built, or BABYGRAD_ENGINE=python")
     if request.param == "python":
-        autograd.use_native_call(False)
+        native.use_native_call(False)
         monkeypatch.setattr(engine, "_native_walk", None)
     yield request.param
-    autograd.use_native_call(was_native)
+    native.use_native_call(was_native)
 
 
 # ----- backward() -----
@@ -329,7 +329,7 @@ def test_recording_modes_nest_and_decorate():
 
 def test_gradients_are_identical_in_both_implementations():
     """Bit for bit, whichever order of additions they use."""
-    if not autograd.is_native_call():
+    if not native.is_native_call():
         pytest.skip("the extension is not built, or this is the run of the definition")
     code = (
         "import numpy as np, babygrad; from babygrad import Tensor, ops, nn\n"
