@@ -75,7 +75,7 @@ struct Split {
 inline Split split_log(f32v x) {
     const auto tiny = x < 1.17549435e-38f;
     x = select(tiny, x * 8388608.0f, x);
-    const i32v shifted = bit_cast<i32v>(x) - 0x3f3504f3;
+    const i32v shifted = bit_cast<i32v>(bit_cast<u32v>(x) - 0x3f3504f3U);
     const i32v e = (shifted >> 23) - (tiny & 23);
     const f32v m = bit_cast<f32v>((shifted & 0x7fffff) + 0x3f3504f3);
     return {m - 1.0f, __builtin_convertvector(e, f32v)};
@@ -191,7 +191,7 @@ inline f64v exp_for_float(f64v x) {
                               0.041666340142225575, 0.16666405302634305, 0.5000000050018797,
                               1.00000004003887, 1.0);
     // The integer is in the low bits of `shifted`, those of magic being 0.
-    return bit_cast<f64v>(bit_cast<i64v>(y) + (bit_cast<i64v>(shifted) << 52));
+    return bit_cast<f64v>(bit_cast<u64v>(y) + (bit_cast<u64v>(shifted) << 52));
 }
 
 // The normal distribution's tail beyond z in [0, 15], relative error 1e-8, as the product of

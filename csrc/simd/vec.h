@@ -28,6 +28,9 @@ using f32v = float __attribute__((vector_size(BABYGRAD_VECTOR_BYTES)));
 using f64v = double __attribute__((vector_size(BABYGRAD_VECTOR_BYTES)));
 using i32v = std::int32_t __attribute__((vector_size(BABYGRAD_VECTOR_BYTES)));
 using i64v = std::int64_t __attribute__((vector_size(BABYGRAD_VECTOR_BYTES)));
+// For sums of bit patterns that may wrap.
+using u32v = std::uint32_t __attribute__((vector_size(BABYGRAD_VECTOR_BYTES)));
+using u64v = std::uint64_t __attribute__((vector_size(BABYGRAD_VECTOR_BYTES)));
 
 // For an element type: its vector, and the vector of integers of the same width that holds masks
 // (all bits set where true) and bit patterns.
