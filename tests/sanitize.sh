@@ -37,8 +37,9 @@ esac
 if [ $# -eq 0 ]; then set -- "${tests[@]}"; fi
 
 # Python itself is not instrumented: the runtime has to be loaded first, with the C++ library whose
-# exceptions it wraps, and what the interpreter never frees at exit is not a leak of the engine. -P, for the package in this folder has no engine;
-# pytest must leave the file descriptors alone, or the report of an abort would be lost.
+# exceptions it wraps, and what the interpreter never frees at exit is not a leak of the engine.
+# -P, for the package in this folder has no engine; pytest must leave the file descriptors alone, or
+# the report of an abort would be lost.
 export PYTHONPATH=$build BABYGRAD_REQUIRE_CPP=1
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=die_after_fork=0
