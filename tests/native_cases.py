@@ -248,6 +248,14 @@ def scatter_add(m: Maker) -> list[Arguments]:
     ]
 
 
+def scatter_along_axis(m: Maker) -> list[Arguments]:
+    (n, d), count = m.matrix, m.pick(4, 700)
+    return [
+        ((n, d), m.places(n, count, d) - 2, m.array(count, d), 0),
+        ((n, d), m.places(d, n, count) - 2, m.array(n, count), 1),
+    ]
+
+
 def attention(m: Maker) -> list[Arguments]:
     heads = (2, m.pick(2, 6))
     length, depth = m.pick(4, 130), m.pick(3, 40)
@@ -337,6 +345,7 @@ CASES: dict[str, Callable[[Maker], list[Arguments]]] = {
     "avg_pool2d_grad": avg_pool2d_grad,
     "take": take,
     "scatter_add": scatter_add,
+    "scatter_along_axis": scatter_along_axis,
     "attention": attention,
     "attention_grad": attention_grad,
     "sgd_step": sgd_step,

@@ -1,21 +1,26 @@
-// take and scatter_add along one axis. Indices are copied once, wrapped and checked as they are, so
+// take, scatter_add and scatter_along_axis. Indices are copied once, wrapped and checked as they are, so
 // that no other thread can change them afterwards.
-#include <cstring>
-#include <vector>
+#include <optional>
 
 #include "bind/bind.h"
+#include "memory.h"
 
 namespace babygrad::bind {
 namespace {
 
+using Places = std::optional<Workspace>;
+
 // False for anything but an int64 array of places in [-n, n); the reference raises for it.
-bool get_places(PyObject* object, std::int64_t n, View& view, std::vector<std::int64_t>& places) {
+bool get_places(PyObject* object, std::int64_t n, View& view, Places& places) {
     if (!get_view(object, view) || view.dtype != DType::i64 || !is_contiguous(view)) return false;
+    const std::int64_t count = size_of(view);
+    places.emplace(static_cast<std::size_t>(count) * sizeof(std::int64_t));
     const auto* data = data_as<const std::int64_t>(view);
-    places.assign(data, data + size_of(view));
-    for (std::int64_t& place : places) {
+    auto* copy = places->as<std::int64_t>();
+    for (std::int64_t i = 0; i < count; ++i) {
+        const std::int64_t place = data[i];
         if (place < -n || place >= n) return false;
-        if (place < 0) place += n;
+        copy[i] = place < 0 ? place + n : place;
     }
     return true;
 }
@@ -56,19 +61,19 @@ std::int64_t product(const View& shape, int begin, int end) {
 PyObject* take(PyObject* const* args) {
     View x, index, shape;
     int axis;
-    std::vector<std::int64_t> places;
+    Places places;
     if (!get_view(args[0], x) || !is_contiguous(x) || !get_axis(args[2], x.ndim, axis) ||
         !get_places(args[1], x.shape[axis], index, places) || !replaced(x, axis, index, shape))
         return kNotCovered;
     Result out(x.dtype, shape.ndim, shape.shape);
     const std::int64_t before = product(x, 0, axis), after = product(x, axis + 1, x.ndim);
-    const auto count = static_cast<std::int64_t>(places.size());
+    const std::int64_t count = size_of(index);
     if (before * after * count == 0) return out.take();
     const std::int64_t item = itemsize(x.dtype);
     {
         const WithoutGil nogil(0.5 * static_cast<double>(before * after * count));
         kernels().scatter.take[item == 1 ? 0 : item == 4 ? 1 : 2](
-            three_axes(x, before, x.shape[axis], after), places.data(),
+            three_axes(x, before, x.shape[axis], after), places->as<std::int64_t>(),
             three_axes(out.view(), before, count, after));
     }
     return out.take();
@@ -84,28 +89,53 @@ bool get_shape(PyObject* object, View& shape) {
     return true;
 }
 
-PyObject* scatter_add(PyObject* const* args) {
-    View shape, index, src, expected;
-    int axis;
-    std::vector<std::int64_t> places;
-    if (!get_shape(args[0], shape) || !get_axis(args[3], shape.ndim, axis) ||
-        !get_view(args[2], src) || !is_floating(src.dtype) || !is_contiguous(src) ||
-        !get_places(args[1], shape.shape[axis], index, places) ||
-        !replaced(shape, axis, index, expected) || !same_shape(src, expected))
-        return kNotCovered;
+using ScatterKernel = void (*)(const View& src, const std::int64_t* index, const View& out);
+
+// The result of `shape` with src, of `count` places along the axis, added by `kernel`.
+PyObject* scattered(ScatterKernel kernel, const View& src, const View& shape, int axis,
+                    std::int64_t count, const Places& places) {
     Result out(src.dtype, shape.ndim, shape.shape);
     out.fill_zero();
     const std::int64_t before = product(shape, 0, axis);
     const std::int64_t after = product(shape, axis + 1, shape.ndim);
-    const auto count = static_cast<std::int64_t>(places.size());
     if (before * after * count == 0) return out.take();
     {
         const WithoutGil nogil(0.5 * static_cast<double>(before * after * count));
-        kernels().scatter.scatter_add[static_cast<int>(src.dtype)](
-            three_axes(src, before, count, after), places.data(),
-            three_axes(out.view(), before, shape.shape[axis], after));
+        kernel(three_axes(src, before, count, after), places->as<std::int64_t>(),
+               three_axes(out.view(), before, shape.shape[axis], after));
     }
     return out.take();
+}
+
+bool get_source(PyObject* object, View& src) {
+    return get_view(object, src) && is_floating(src.dtype) && is_contiguous(src);
+}
+
+PyObject* scatter_add(PyObject* const* args) {
+    View shape, index, src, expected;
+    int axis;
+    Places places;
+    if (!get_shape(args[0], shape) || !get_axis(args[3], shape.ndim, axis) ||
+        !get_source(args[2], src) ||
+        !get_places(args[1], shape.shape[axis], index, places) ||
+        !replaced(shape, axis, index, expected) || !same_shape(src, expected))
+        return kNotCovered;
+    return scattered(kernels().scatter.scatter_add[static_cast<int>(src.dtype)], src, shape, axis,
+                     size_of(index), places);
+}
+
+PyObject* scatter_along_axis(PyObject* const* args) {
+    View shape, index, src;
+    int axis;
+    Places places;
+    if (!get_shape(args[0], shape) || !get_axis(args[3], shape.ndim, axis) ||
+        !get_source(args[2], src) || !get_places(args[1], shape.shape[axis], index, places) ||
+        !same_shape(src, index) || src.ndim != shape.ndim)
+        return kNotCovered;
+    for (int i = 0; i < shape.ndim; ++i)
+        if (i != axis && src.shape[i] != shape.shape[i]) return kNotCovered;
+    return scattered(kernels().scatter.scatter_along_axis[static_cast<int>(src.dtype)], src, shape,
+                     axis, src.shape[axis], places);
 }
 
 }  // namespace
@@ -113,6 +143,7 @@ PyObject* scatter_add(PyObject* const* args) {
 void register_scatter() {
     add_entry({"take", "x indices axis", take});
     add_entry({"scatter_add", "shape indices src axis", scatter_add});
+    add_entry({"scatter_along_axis", "shape indices src axis", scatter_along_axis});
 }
 
 }  // namespace babygrad::bind

@@ -1,5 +1,6 @@
-// take and its adjoint. scatter_add cuts what lies beside and inside the axis, never the axis itself,
-// so repeated places are added in the order of the indices whatever the threads do.
+// take and the adjoints of take and take_along_axis. These cut what lies beside the axis, or inside of
+// it, never the axis itself, so repeated places are added in the order of the indices whatever the
+// threads do.
 #include "kernels/scatter.h"
 
 #include <cstring>
@@ -52,6 +53,19 @@ void scatter_add(const View& src, const std::int64_t* index, const View& out) {
     });
 }
 
+template <class T>
+void scatter_along_axis(const View& src, const std::int64_t* index, const View& out) {
+    const std::int64_t k = src.shape[1], n = out.shape[1], b = out.shape[2];
+    const T* from = data_as<T>(src);
+    T* to = data_as<T>(out);
+    const std::int64_t grain = k * b < kGrain ? kGrain / (k * b) : 1;
+    parallel_ranges(out.shape[0], grain, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t row = begin * k; row < end * k; ++row)
+            for (std::int64_t c = 0; c < b; ++c)
+                to[(row / k * n + index[row * b + c]) * b + c] += from[row * b + c];
+    });
+}
+
 }  // namespace
 
 void fill(ScatterKernels& table) {
@@ -60,6 +74,8 @@ void fill(ScatterKernels& table) {
     table.take[2] = take<std::uint64_t>;
     table.scatter_add[0] = scatter_add<float>;
     table.scatter_add[1] = scatter_add<double>;
+    table.scatter_along_axis[0] = scatter_along_axis<float>;
+    table.scatter_along_axis[1] = scatter_along_axis<double>;
 }
 
 }  // namespace babygrad::BABYGRAD_TARGET
