@@ -5,11 +5,27 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any
 
+from babygrad.autograd import is_grad_enabled
 from babygrad.dtypes import FLOAT16, FLOAT32, promote
-from babygrad.ops._common import floating, lifted
+from babygrad.ops._common import Member, floating, lifted, like
 from babygrad.tensor import Tensor
 
 Sizes = int | tuple[int, ...] | list[int]
+
+
+class Fused(Member):
+    """y = f(x): the gradient reads y where f can be differentiated from its result, else x."""
+
+    def composed(self, gy: Tensor, saved: Tensor, *settings: Any) -> Tensor:
+        """The gradient in operations that can be differentiated."""
+        raise NotImplementedError
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        saved = node if self.uses == ("y",) else node._inputs[0]
+        if is_grad_enabled():
+            return self.composed(out_grad, saved, *self.settings)
+        fused = getattr(self.xp, self.member + "_grad")
+        return like(fused(out_grad._data, saved._data, *self.settings), out_grad)
 
 
 def real(op: str, a: Any) -> Tensor:

@@ -25,6 +25,15 @@ __all__ = [
 # fmt: on
 
 
+class _WithScalar(Function):
+    """An operation of which the second operand is a number, without a gradient."""
+
+    uses = ("",)
+
+    def __init__(self, scalar: Scalar) -> None:
+        self.scalar = scalar
+
+
 class Add(Function):
     uses = ("", "")
 
@@ -35,12 +44,7 @@ class Add(Function):
         return out_grad, out_grad
 
 
-class AddScalar(Function):
-    uses = ("",)
-
-    def __init__(self, scalar: Scalar) -> None:
-        self.scalar = scalar
-
+class AddScalar(_WithScalar):
     def forward(self, a: NDArray) -> NDArray:
         return self.xp.add(a, self.scalar)
 
@@ -111,12 +115,7 @@ class Multiply(Function):
         )
 
 
-class MulScalar(Function):
-    uses = ("",)
-
-    def __init__(self, scalar: Scalar) -> None:
-        self.scalar = scalar
-
+class MulScalar(_WithScalar):
     def forward(self, a: NDArray) -> NDArray:
         return self.xp.multiply(a, self.scalar)
 
@@ -148,12 +147,7 @@ class Divide(Function):
         return ga, negate(chain_multiply(ga, node)) if b.requires_grad else None
 
 
-class DivScalar(Function):
-    uses = ("",)
-
-    def __init__(self, scalar: Scalar) -> None:
-        self.scalar = scalar
-
+class DivScalar(_WithScalar):
     def forward(self, a: NDArray) -> NDArray:
         return self.xp.divide(a, self.scalar)
 
@@ -215,11 +209,8 @@ class Power(Function):
         return ga, gb
 
 
-class PowerScalar(Function):
+class PowerScalar(_WithScalar):
     uses = ("0",)
-
-    def __init__(self, scalar: Scalar) -> None:
-        self.scalar = scalar
 
     def forward(self, a: NDArray) -> NDArray:
         return self.xp.square(a) if self.scalar == 2 else self.xp.pow(a, self.scalar)

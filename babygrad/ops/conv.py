@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from babygrad.autograd import Function, NDArray
+from babygrad.ops._common import Member
 from babygrad.ops._fused import Sizes, check_channels, counts_of, floats, pair_of
 from babygrad.ops.joining import pad
 from babygrad.ops.shape import permute, squeeze, unsqueeze
@@ -31,62 +32,49 @@ class Geometry(NamedTuple):
     groups: int
 
 
-class Conv2d(Function):
+class Conv2d(Member):
     """x (N, H, W, C), w (KH, KW, C / groups, O) and perhaps b (O,) -> (N, HO, WO, O)."""
 
     uses = ("1", "0", "")
 
-    def __init__(self, geometry: Geometry) -> None:
-        self.geometry = geometry
-
-    def forward(self, x: NDArray, w: NDArray, b: NDArray | None = None) -> NDArray:
-        return self.xp.conv2d(x, w, b, *self.geometry)
+    def forward(self, *arrays: NDArray) -> NDArray:
+        x, w, *bias = arrays
+        return self.xp.conv2d(x, w, bias[0] if bias else None, *self.settings)
 
     def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, ...]:
         x, w, *bias = node._inputs
-        gx = Conv2dInputGrad(x.shape, self.geometry)(out_grad, w) if x.requires_grad else None
-        gw = Conv2dWeightGrad(w.shape, self.geometry)(out_grad, x) if w.requires_grad else None
+        geometry = self.settings
+        gx = Conv2dInputGrad(x.shape, *geometry)(out_grad, w) if x.requires_grad else None
+        gw = Conv2dWeightGrad(w.shape, *geometry)(out_grad, x) if w.requires_grad else None
         gb = [out_grad.sum((0, 1, 2)) if b.requires_grad else None for b in bias]
         return gx, gw, *gb
 
 
-class Conv2dInputGrad(Function):
+class Conv2dInputGrad(Member):
     """The adjoint of `Conv2d` in the image: gy, w -> gx; also a transposed convolution."""
 
+    member = "conv2d_input_grad"
     uses = ("1", "0")
 
-    def __init__(self, x_shape: tuple[int, ...], geometry: Geometry) -> None:
-        self.x_shape = x_shape
-        self.geometry = geometry
-
-    def forward(self, gy: NDArray, w: NDArray) -> NDArray:
-        return self.xp.conv2d_input_grad(gy, w, self.x_shape, *self.geometry)
-
     def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, Tensor | None]:
-        gy, w = node._inputs
+        (gy, w), (_, *geometry) = node._inputs, self.settings
         return (
-            Conv2d(self.geometry)(out_grad, w) if gy.requires_grad else None,
-            Conv2dWeightGrad(w.shape, self.geometry)(gy, out_grad) if w.requires_grad else None,
+            Conv2d(*geometry)(out_grad, w) if gy.requires_grad else None,
+            Conv2dWeightGrad(w.shape, *geometry)(gy, out_grad) if w.requires_grad else None,
         )
 
 
-class Conv2dWeightGrad(Function):
+class Conv2dWeightGrad(Member):
     """The adjoint of `Conv2d` in the kernel: gy, x -> gw."""
 
+    member = "conv2d_weight_grad"
     uses = ("1", "0")
 
-    def __init__(self, w_shape: tuple[int, ...], geometry: Geometry) -> None:
-        self.w_shape = w_shape
-        self.geometry = geometry
-
-    def forward(self, gy: NDArray, x: NDArray) -> NDArray:
-        return self.xp.conv2d_weight_grad(gy, x, self.w_shape, *self.geometry)
-
     def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, Tensor | None]:
-        gy, x = node._inputs
+        (gy, x), (_, *geometry) = node._inputs, self.settings
         return (
-            Conv2d(self.geometry)(x, out_grad) if gy.requires_grad else None,
-            Conv2dInputGrad(x.shape, self.geometry)(gy, out_grad) if x.requires_grad else None,
+            Conv2d(*geometry)(x, out_grad) if gy.requires_grad else None,
+            Conv2dInputGrad(x.shape, *geometry)(gy, out_grad) if x.requires_grad else None,
         )
 
 
@@ -123,7 +111,7 @@ def conv(a: Any, b: Any, stride: Sizes = 1, padding: Any = 0, bias: Any = None) 
     _check_channels("conv", a, b, a.shape[3], b.shape[2])
     check_channels("conv", "bias", bias, b.shape[3])
     geometry = _geometry("conv", a.shape[1:3], b.shape[:2], stride, padding, 1, 1)
-    return _apply(Conv2d(geometry), a, b, bias)
+    return _apply(Conv2d(*geometry), a, b, bias)
 
 
 def conv2d(
@@ -253,7 +241,7 @@ def conv_transpose2d(
     )
     size = [_transposed_size(op, x, weight, geometry, extra, i) for i in (0, 1)]
     y_shape = (x.shape[0], size[0], size[1], channels)
-    y = Conv2dInputGrad(y_shape, geometry)(_to_nhwc(x), permute(weight, (2, 3, 1, 0)))
+    y = Conv2dInputGrad(y_shape, *geometry)(_to_nhwc(x), permute(weight, (2, 3, 1, 0)))
     if min(after) < 0:
         y = pad(y, ((0, 0), (0, max(-after[0], 0)), (0, max(-after[1], 0)), (0, 0)))
     return _to_nchw(y if bias is None else y + bias)
@@ -291,7 +279,7 @@ def _conv_nchw(
     check_channels(op, "bias", b, w.shape[0])
     geometry = _geometry(op, x.shape[2:], w.shape[2:], stride, padding, dilation, groups)
     # OIHW -> HWIO
-    return _to_nchw(_apply(Conv2d(geometry), _to_nhwc(x), permute(w, (2, 3, 1, 0)), b))
+    return _to_nchw(_apply(Conv2d(*geometry), _to_nhwc(x), permute(w, (2, 3, 1, 0)), b))
 
 
 def _apply(op: Function, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
@@ -341,11 +329,8 @@ def _padding(op: str, padding: Any, spans: list[int]) -> tuple[Pair, Pair]:
         return rows, columns
     if isinstance(padding, str):
         raise ValueError(f"{op}: padding (={padding!r}) must be integers, 'same' or 'valid'")
-    return _both_sides(pair_of(op, "padding", padding, 0))
-
-
-def _both_sides(padding: Pair) -> tuple[Pair, Pair]:
-    return (padding[0], padding[0]), (padding[1], padding[1])
+    height, width = pair_of(op, "padding", padding, 0)
+    return (height, height), (width, width)
 
 
 def _check_ranks(op: str, x: Tensor, w: Tensor, rank: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from babygrad.autograd import Function, NDArray
 from babygrad.dtypes import promote_scalar
-from babygrad.ops._common import broadcast_shape, floating, lifted, like, pair, weak, whole
+from babygrad.ops._common import Member, broadcast_shape, floating, lifted, like, pair, weak, whole
 from babygrad.ops.chain import chain_divide, chain_multiply
 from babygrad.ops.comparison import equal, greater, less
 from babygrad.tensor import Tensor
@@ -145,32 +145,21 @@ def round(a: Any, decimals: int = 0) -> Tensor:
 # ----- Choices -----
 
 
-class Maximum(Function):
+class Maximum(Member):
+    member = "maximum"
     uses = ("01", "01")
-
-    def forward(self, a: NDArray, b: NDArray) -> NDArray:
-        return self.xp.maximum(a, b)
+    wins = staticmethod(greater)
 
     def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor, Tensor]:
         a, b = node._inputs
-        return _shared(out_grad, greater(a, b), equal(a, b))
+        first, tie = self.wins(a, b), equal(a, b)
+        half = where(tie, out_grad * 0.5, 0)
+        return where(first, out_grad, half), where(first, 0, where(tie, half, out_grad))
 
 
-class Minimum(Function):
-    uses = ("01", "01")
-
-    def forward(self, a: NDArray, b: NDArray) -> NDArray:
-        return self.xp.minimum(a, b)
-
-    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor, Tensor]:
-        a, b = node._inputs
-        return _shared(out_grad, less(a, b), equal(a, b))
-
-
-def _shared(out_grad: Tensor, first: Tensor, tie: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient given to the operand that was taken, half to each where they tie."""
-    half = where(tie, out_grad * 0.5, 0)
-    return where(first, out_grad, half), where(first, 0, where(tie, half, out_grad))
+class Minimum(Maximum):
+    member = "minimum"
+    wins = staticmethod(less)
 
 
 def maximum(a: Any, b: Any) -> Tensor:
@@ -226,21 +215,15 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     return Where()(condition, a, b)
 
 
-class Clip(Function):
+class Clip(Member):
+    member = "clip"
     uses = ("0",)
 
-    def __init__(self, low: Any, high: Any) -> None:
-        self.low = low
-        self.high = high
-
-    def forward(self, a: NDArray) -> NDArray:
-        return self.xp.clip(a, self.low, self.high)
-
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        (a,) = node._inputs
-        if self.low is not None:
-            out_grad = where(less(a, self.low), 0, out_grad)
-        return out_grad if self.high is None else where(greater(a, self.high), 0, out_grad)
+        (a,), (low, high) = node._inputs, self.settings
+        if low is not None:
+            out_grad = where(less(a, low), 0, out_grad)
+        return out_grad if high is None else where(greater(a, high), 0, out_grad)
 
 
 def clip(a: Any, low: Any = None, high: Any = None) -> Tensor:

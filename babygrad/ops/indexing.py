@@ -14,7 +14,7 @@ from typing import Any
 from babygrad import _state
 from babygrad.autograd import Function, NDArray, PartialGradient, _make, is_grad_enabled
 from babygrad.dtypes import INT64
-from babygrad.ops._common import lifted, like, normalize_axis, promoted, sizes_of
+from babygrad.ops._common import Member, lifted, like, normalize_axis, promoted, sizes_of
 from babygrad.ops._index import integer_array, plain_index
 from babygrad.ops.inplace import writable
 from babygrad.ops.shape import Reshape, reshape
@@ -206,18 +206,13 @@ def take(a: Any, indices: Any, axis: int | None = None) -> Tensor:
     return GetItem(index, True)(a)
 
 
-class Gather(Function):
+class Gather(Member):
+    member = "take_along_axis"
     uses = ("",)
 
-    def __init__(self, indices: NDArray, axis: int) -> None:
-        self.indices = indices
-        self.axis = axis
-
-    def forward(self, a: NDArray) -> NDArray:
-        return self.xp.take_along_axis(a, self.indices, self.axis)
-
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return Scatter(self.indices, self.axis, node._inputs[0].shape)(out_grad)
+        indices, axis = self.settings
+        return Scatter(indices, axis, node._inputs[0].shape)(out_grad)
 
 
 class Scatter(Function):

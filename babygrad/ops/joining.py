@@ -12,6 +12,7 @@ from babygrad.autograd import Function, NDArray
 from babygrad.dtypes import INT64
 from babygrad.ops._common import (
     Axes,
+    Member,
     check_fits,
     lifted,
     normalize_axes,
@@ -123,19 +124,13 @@ def chunk(a: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
     return split(a, max(1, -(-length // chunks)), axis)
 
 
-class Pad(Function):
+class Pad(Member):
+    member = "pad"
     uses = ("",)
-
-    def __init__(self, widths: tuple[tuple[int, int], ...], value: float) -> None:
-        self.widths = widths
-        self.value = value
-
-    def forward(self, a: NDArray) -> NDArray:
-        return self.xp.pad(a, self.widths, self.value)
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
         shape = node._inputs[0].shape
-        inner = tuple(slice(w[0], w[0] + n) for n, w in zip(shape, self.widths, strict=True))
+        inner = tuple(slice(w[0], w[0] + n) for n, w in zip(shape, self.settings[0], strict=True))
         return GetItem(inner, False)(out_grad)
 
 
@@ -158,7 +153,7 @@ def pad(a: Tensor, widths: Any, value: float = 0.0) -> Tensor:
             f"{a.ndim} axes"
         )
     check_fits("pad", value, a.dtype)
-    return Pad(pairs, value)(a)  # type: ignore[arg-type]
+    return Pad(pairs, value)(a)
 
 
 # ----- Repeating -----
@@ -210,36 +205,34 @@ def tile(a: Tensor, reps: Any) -> Tensor:
 # ----- Triangles and diagonals -----
 
 
-class Triangle(Function):
+class Tril(Member):
+    member = "tril"
     uses = ("",)
 
-    def __init__(self, member: str, k: int) -> None:
-        self.member = member
-        self.k = k
-
-    def forward(self, a: NDArray) -> NDArray:
-        result: NDArray = getattr(self.xp, self.member)(a, self.k)
-        return result
-
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return Triangle(self.member, self.k)(out_grad)
+        return type(self)(*self.settings)(out_grad)
 
 
-def _triangle(op: str, a: Any, k: int) -> Tensor:
+class Triu(Tril):
+    member = "triu"
+
+
+def _triangle(cls: type[Tril], a: Any, k: int) -> Tensor:
+    op = cls.member
     a = lifted(op, a)
     if a.ndim < 2:
         raise ValueError(f"{op}: a tensor of shape {a.shape} has no matrices; it needs two axes")
-    return Triangle(op, whole(op, "k", k))(a)
+    return cls(whole(op, "k", k))(a)
 
 
 def tril(a: Tensor, k: int = 0) -> Tensor:
     """The last two axes on and below the k-th diagonal, zeros above it."""
-    return _triangle("tril", a, k)
+    return _triangle(Tril, a, k)
 
 
 def triu(a: Tensor, k: int = 0) -> Tensor:
     """The last two axes on and above the k-th diagonal, zeros below it."""
-    return _triangle("triu", a, k)
+    return _triangle(Triu, a, k)
 
 
 def diagonal(a: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:

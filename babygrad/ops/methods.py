@@ -72,12 +72,6 @@ def _axes(function: Callable[[Tensor, Any], Tensor]) -> Callable[..., Tensor]:
     return method
 
 
-def _transpose(a: Tensor, *axes: Any) -> Tensor:
-    """`x.transpose()`, `x.transpose(0, 1)` and `x.transpose((0, 1))`."""
-    listed = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-    return shape.transpose(a, listed or None)
-
-
 def _named(module: Any, names: str) -> dict[str, Any]:
     return {name: getattr(module, name) for name in names.split()}
 
@@ -120,7 +114,7 @@ METHODS: dict[str, Any] = {
     "permute": _axes(shape.permute),
     "reshape": _sizes(shape.reshape),
     "tile": _sizes(joining.tile),
-    "transpose": _transpose,
+    "transpose": _axes(shape.transpose),
     **_named(shape, "astype flatten flip movedim roll squeeze swapaxes unsqueeze"),
     **_named(joining, "chunk diagonal pad repeat split tril triu"),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from babygrad.autograd import Function, NDArray
+from babygrad.ops._common import Member
 from babygrad.ops._fused import Sizes, floats, pair_of
 from babygrad.ops.indexing import Gather
 from babygrad.ops.linalg import matmul
@@ -33,55 +34,38 @@ class MaxPool2d(Function):
         return MaxPool2dGrad(self.winners, node._inputs[0].shape)(out_grad)
 
 
-class MaxPool2dGrad(Function):
+class MaxPool2dGrad(Member):
     """The adjoint of picking the winners: gy added up at their places."""
 
+    member = "max_pool2d_grad"
     uses = ("",)
 
-    def __init__(self, winners: NDArray, x_shape: tuple[int, ...]) -> None:
-        self.winners = winners
-        self.x_shape = x_shape
-
-    def forward(self, gy: NDArray) -> NDArray:
-        return self.xp.max_pool2d_grad(gy, self.winners, self.x_shape)
-
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        n, height, width, channels = self.x_shape
-        shape = self.winners.shape
-        places = self.xp.reshape(self.winners, (n, shape[1] * shape[2], channels))
+        winners, (n, height, width, channels) = self.settings
+        shape = winners.shape
+        places = self.xp.reshape(winners, (n, shape[1] * shape[2], channels))
         pixels = reshape(out_grad, (n, height * width, channels))
         return reshape(Gather(places, 1)(pixels), shape)
 
 
-class AvgPool2d(Function):
+class AvgPool2d(Member):
     """x (N, H, W, C) -> the mean of each window."""
 
+    member = "avg_pool2d"
     uses = ("",)
 
-    def __init__(self, *windows: Any) -> None:
-        self.windows = windows
-
-    def forward(self, x: NDArray) -> NDArray:
-        return self.xp.avg_pool2d(x, *self.windows)
-
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return AvgPool2dGrad(node._inputs[0].shape, *self.windows)(out_grad)
+        return AvgPool2dGrad(node._inputs[0].shape, *self.settings)(out_grad)
 
 
-class AvgPool2dGrad(Function):
-    """The adjoint of `AvgPool2d`."""
+class AvgPool2dGrad(Member):
+    """The adjoint of `AvgPool2d`, whose settings follow the image's shape."""
 
+    member = "avg_pool2d_grad"
     uses = ("",)
 
-    def __init__(self, x_shape: tuple[int, ...], *windows: Any) -> None:
-        self.x_shape = x_shape
-        self.windows = windows
-
-    def forward(self, gy: NDArray) -> NDArray:
-        return self.xp.avg_pool2d_grad(gy, self.x_shape, *self.windows)
-
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return AvgPool2d(*self.windows)(out_grad)
+        return AvgPool2d(*self.settings[1:])(out_grad)
 
 
 def max_pool2d(

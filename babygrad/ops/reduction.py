@@ -14,6 +14,7 @@ from babygrad.autograd import Function, NDArray, is_grad_enabled
 from babygrad.ops._common import (
     Axes,
     Discrete,
+    Member,
     either_axis,
     floating,
     lifted,
@@ -36,8 +37,20 @@ __all__ = [
 # fmt: on
 
 
-def _axes(op: str, a: Tensor, axes: Axes, axis: Axes) -> tuple[int, ...]:
-    return normalize_axes(op, either_axis(op, axes, axis), a._data.ndim)
+def _operand(
+    op: str, a: Any, axes: Axes, axis: Axes, *, real: bool = False, empty: bool = True
+) -> tuple[Tensor, tuple[int, ...]]:
+    """The tensor, `real` or of any type, and its axes to reduce, which may be `empty` or not."""
+    tensor = floating(op, a) if real else lifted(op, a)
+    over = normalize_axes(op, either_axis(op, axes, axis), tensor._data.ndim)
+    return tensor, over if empty else _not_empty(op, tensor.shape, over)
+
+
+def _not_empty(op: str, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    for axis in axes:
+        if shape[axis] == 0:
+            raise ValueError(f"{op}: axis {axis} of shape {shape} is empty; it has no {op}")
+    return axes
 
 
 # ----- Sums and averages -----
@@ -55,7 +68,7 @@ class Summation(Function):
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
         shape = node._inputs[0].shape
-        axes = tuple(range(len(shape))) if self.axes is None else self.axes
+        axes = range(len(shape)) if self.axes is None else self.axes
         return expand_to_reduced(out_grad, shape, axes)
 
 
@@ -82,10 +95,10 @@ def summation(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes =
     >>> babygrad.ops.summation(babygrad.Tensor([[1.0, 2.0], [3.0, 4.0]]), axes=0).tolist()
     [4.0, 6.0]
     """
-    a = lifted("summation", a)
     if axes is None and axis is None:
-        return Summation(None, keepdims)(a)
-    return Summation(_axes("summation", a, axes, axis), keepdims)(a)
+        return Summation(None, keepdims)(lifted("summation", a))
+    a, over = _operand("summation", a, axes, axis)
+    return Summation(over, keepdims)(a)
 
 
 def mean(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
@@ -93,8 +106,7 @@ def mean(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None
 
     The mean of no elements is NaN.
     """
-    tensor = lifted("mean", a)
-    over = _axes("mean", tensor, axes, axis)
+    tensor, over = _operand("mean", a, axes, axis)
     count: int = math.prod(tensor._data.shape[i] for i in over)
     return Summation(over, keepdims)(tensor) / count
 
@@ -139,8 +151,7 @@ def std(
 
 
 def _var(op: str, a: Any, axes: Axes, keepdims: bool, axis: Axes, correction: float) -> Tensor:
-    a = floating(op, a)
-    over = _axes(op, a, axes, axis)
+    a, over = _operand(op, a, axes, axis, real=True)
     count = math.prod(a._data.shape[i] for i in over)
     if count <= correction:
         warnings.warn(
@@ -153,13 +164,11 @@ def _var(op: str, a: Any, axes: Axes, keepdims: bool, axis: Axes, correction: fl
     return Summation(over, keepdims)(square(centred)) / degrees
 
 
-class Magnitude(Function):
+class Magnitude(Member):
     """The square root of a sum of squares, with the derivative 0 at 0."""
 
+    member = "sqrt"
     uses = ("y",)
-
-    def forward(self, a: NDArray) -> NDArray:
-        return self.xp.sqrt(a)
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
         still = equal(node, 0)
@@ -186,8 +195,7 @@ def norm(
     ValueError
         When the order is no number; there are no norms of matrices.
     """
-    a = floating("norm", a)
-    over = _axes("norm", a, axes, axis)
+    a, over = _operand("norm", a, axes, axis, real=True)
     if order == 2:
         return Magnitude()(Summation(over, keepdims)(square(a)))
     if order == 1:
@@ -208,37 +216,29 @@ def norm(
     return where(flat, 0, where(flat, 1, total) ** (1 / order))
 
 
-class LogSumExp(Function):
+class LogSumExp(Member):
+    member = "logsumexp"
     uses = ("0y",)
 
-    def __init__(self, axes: tuple[int, ...], keepdims: bool) -> None:
-        self.axes = axes
-        self.keepdims = keepdims
-
-    def forward(self, a: NDArray) -> NDArray:
-        return self.xp.logsumexp(a, self.axes, self.keepdims)
-
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        xp, a = self.xp, node._inputs[0]
+        xp, a, axes = self.xp, node._inputs[0], self.settings[0]
         if xp.any(xp.isinf(node._data)):
             # Softmax has inf - inf there; a row of nothing but -inf has the weights 0, and one with
             # an inf has the weight 1 at it.
-            total = expand_to_reduced(node, a.shape, self.axes)
+            total = expand_to_reduced(node, a.shape, axes)
             rest = exp(a - where(isinf(total), 0, total))
             weights = where(equal(total, math.inf), equal(a, math.inf), rest)
         elif is_grad_enabled():
-            e = exp(a - like(xp.max(a._data, self.axes, True), a))
-            weights = e / Summation(self.axes, True)(e)
+            e = exp(a - like(xp.max(a._data, axes, True), a))
+            weights = e / Summation(axes, True)(e)
         else:
-            weights = like(xp.softmax(a._data, self.axes), a)
-        return chain_multiply(expand_to_reduced(out_grad, a.shape, self.axes), weights)
+            weights = like(xp.softmax(a._data, axes), a)
+        return chain_multiply(expand_to_reduced(out_grad, a.shape, axes), weights)
 
 
 def logsumexp(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """log(sum(exp(a))), which does not overflow; -inf, with the gradient 0, of nothing but -inf."""
-    a = floating("logsumexp", a)
-    over = _axes("logsumexp", a, axes, axis)
-    _check_not_empty("logsumexp", a.shape, over)
+    a, over = _operand("logsumexp", a, axes, axis, real=True, empty=False)
     return LogSumExp(over, keepdims)(a)
 
 
@@ -276,8 +276,7 @@ def prod(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None
 
     The gradient of a factor is the product of the others, also where factors are 0.
     """
-    a = lifted("prod", a)
-    over = _axes("prod", a, axes, axis)
+    a, over = _operand("prod", a, axes, axis)
     kept = tuple(i for i in range(a.ndim) if i not in over)
     last = permute(a, kept + over)
     shape = tuple(a.shape[i] for i in kept)
@@ -285,17 +284,13 @@ def prod(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None
     return reshape(result, with_ones(a.shape, over)) if keepdims else result
 
 
-class CumulativeSum(Function):
+class CumulativeSum(Member):
+    member = "cumulative_sum"
     uses = ("",)
 
-    def __init__(self, axis: int) -> None:
-        self.axis = axis
-
-    def forward(self, a: NDArray) -> NDArray:
-        return self.xp.cumulative_sum(a, self.axis)
-
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return flip(CumulativeSum(self.axis)(flip(out_grad, self.axis)), self.axis)
+        (axis,) = self.settings
+        return flip(CumulativeSum(axis)(flip(out_grad, axis)), axis)
 
 
 def cumsum(a: Any, axis: int) -> Tensor:
@@ -307,27 +302,25 @@ def cumsum(a: Any, axis: int) -> Tensor:
 # ----- Extremes -----
 
 
-class Extreme(Function):
-    """The largest or the smallest element; elements that tie share the gradient equally."""
+class Max(Member):
+    """The largest element; elements that tie share the gradient equally."""
 
+    member = "max"
     uses = ("0y",)
 
-    def __init__(self, member: str, axes: tuple[int, ...], keepdims: bool) -> None:
-        self.member = member
-        self.axes = axes
-        self.keepdims = keepdims
-
-    def forward(self, a: NDArray) -> NDArray:
-        result: NDArray = getattr(self.xp, self.member)(a, self.axes, self.keepdims)
-        return result
-
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        xp, a = self.xp, node._inputs[0]
-        taken = xp.equal(a._data, xp.reshape(node._data, with_ones(a.shape, self.axes)))
+        xp, a, axes = self.xp, node._inputs[0], self.settings[0]
+        taken = xp.equal(a._data, xp.reshape(node._data, with_ones(a.shape, axes)))
         # The extreme of a slice with NaNs is NaN, which equals nothing: they share it.
         taken = xp.astype(xp.logical_or(taken, xp.isnan(a._data)), a.dtype)
-        share = xp.divide(taken, xp.sum(taken, self.axes, True))
-        return expand_to_reduced(out_grad, a.shape, self.axes) * like(share, a)
+        share = xp.divide(taken, xp.sum(taken, axes, True))
+        return expand_to_reduced(out_grad, a.shape, axes) * like(share, a)
+
+
+class Min(Max):
+    """The smallest element, otherwise as `Max`."""
+
+    member = "min"
 
 
 def max(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
@@ -336,24 +329,14 @@ def max(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None)
     Elements that tie share the gradient equally. PyTorch gives it all to the first when an axis
     is named; `argmax` and `gather` together do that.
     """
-    a = lifted("max", a)
-    over = _axes("max", a, axes, axis)
-    _check_not_empty("max", a.shape, over)
-    return Extreme("max", over, keepdims)(a)
+    a, over = _operand("max", a, axes, axis, empty=False)
+    return Max(over, keepdims)(a)
 
 
 def min(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """The smallest element over some or all axes, otherwise as `max`."""
-    a = lifted("min", a)
-    over = _axes("min", a, axes, axis)
-    _check_not_empty("min", a.shape, over)
-    return Extreme("min", over, keepdims)(a)
-
-
-def _check_not_empty(op: str, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
-    for axis in axes:
-        if shape[axis] == 0:
-            raise ValueError(f"{op}: axis {axis} of shape {shape} is empty; it has no {op}")
+    a, over = _operand("min", a, axes, axis, empty=False)
+    return Min(over, keepdims)(a)
 
 
 def argmax(a: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
@@ -372,17 +355,17 @@ def argmin(a: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
 def _position(op: str, a: Any, axis: int | None, keepdims: bool) -> Tensor:
     a = lifted(op, a)
     chosen = None if axis is None else normalize_axis(op, axis, a.ndim)
-    _check_not_empty(op, a.shape, tuple(range(a.ndim)) if chosen is None else (chosen,))
+    _not_empty(op, a.shape, tuple(range(a.ndim)) if chosen is None else (chosen,))
     return Discrete(op, chosen, keepdims)(a)
 
 
 def any(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """Whether an element is true, or not 0."""
-    a = lifted("any", a)
-    return Discrete("any", _axes("any", a, axes, axis), keepdims)(a)
+    a, over = _operand("any", a, axes, axis)
+    return Discrete("any", over, keepdims)(a)
 
 
 def all(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """Whether every element is true, or not 0."""
-    a = lifted("all", a)
-    return Discrete("all", _axes("all", a, axes, axis), keepdims)(a)
+    a, over = _operand("all", a, axes, axis)
+    return Discrete("all", over, keepdims)(a)

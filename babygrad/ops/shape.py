@@ -9,11 +9,20 @@ arrangement undone.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from babygrad.autograd import Function, NDArray
-from babygrad.dtypes import DType, as_dtype
-from babygrad.ops._common import Axes, lifted, normalize_axes, normalize_axis, sizes_of, whole
+from babygrad.dtypes import as_dtype, is_float
+from babygrad.ops._common import (
+    Axes,
+    Member,
+    lifted,
+    normalize_axes,
+    normalize_axis,
+    sizes_of,
+    whole,
+)
 from babygrad.tensor import Tensor
 
 # fmt: off
@@ -24,18 +33,13 @@ __all__ = [
 # fmt: on
 
 
-class Cast(Function):
+class Cast(Member):
+    member = "astype"
     uses = ("",)
-
-    def __init__(self, dtype: DType) -> None:
-        self.to = dtype
 
     @property
     def differentiable(self) -> bool:  # type: ignore[override]
-        return self.to.kind == "f"
-
-    def forward(self, a: NDArray) -> NDArray:
-        return self.xp.astype(a, self.to)
+        return is_float(self.settings[0])
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
         # The engine brings a gradient to its input's type.
@@ -181,7 +185,7 @@ def transpose(a: Tensor, axes: Any = None) -> Tensor:
         Two axes to swap, the last two by default, as in the book; or all axes in a new order.
     """
     a = lifted("transpose", a)
-    if axes is None:
+    if axes is None or len(axes) == 0:
         axes = (-1, -2) if a.ndim > 1 else range(a.ndim)
     return _swapped("transpose", a, *axes) if len(axes) == 2 else permute(a, axes)
 
@@ -272,29 +276,24 @@ def _broadcast(op: str, a: Tensor, sizes: tuple[int, ...]) -> Tensor:
     return BroadcastTo(sizes)(a)
 
 
-def expand_to_reduced(g: Tensor, shape: tuple[int, ...], axes: tuple[int, ...]) -> Tensor:
+def expand_to_reduced(g: Tensor, shape: tuple[int, ...], axes: Sequence[int]) -> Tensor:
     """A reduction's gradient, whose `axes` are gone, repeated along them to the input's shape."""
     kept = with_ones(shape, axes)
     as_it_is = g._data.ndim == 0 or g._data.shape == kept
     return BroadcastTo(shape)(g if as_it_is else Reshape(kept)(g))
 
 
-def with_ones(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+def with_ones(shape: tuple[int, ...], axes: Sequence[int]) -> tuple[int, ...]:
     """The shape that reducing over `axes` leaves with keepdims."""
     return tuple([1 if i in axes else n for i, n in enumerate(shape)])
 
 
-class Flip(Function):
+class Flip(Member):
+    member = "flip"
     uses = ("",)
 
-    def __init__(self, axes: tuple[int, ...]) -> None:
-        self.axes = axes
-
-    def forward(self, a: NDArray) -> NDArray:
-        return self.xp.flip(a, self.axes)
-
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return Flip(self.axes)(out_grad)
+        return Flip(*self.settings)(out_grad)
 
 
 def flip(a: Tensor, axes: Axes = None) -> Tensor:
@@ -303,18 +302,13 @@ def flip(a: Tensor, axes: Axes = None) -> Tensor:
     return Flip(normalize_axes("flip", axes, a.ndim))(a)
 
 
-class Roll(Function):
+class Roll(Member):
+    member = "roll"
     uses = ("",)
 
-    def __init__(self, shift: int, axis: int) -> None:
-        self.shift = shift
-        self.axis = axis
-
-    def forward(self, a: NDArray) -> NDArray:
-        return self.xp.roll(a, self.shift, self.axis)
-
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return Roll(-self.shift, self.axis)(out_grad)
+        shift, axis = self.settings
+        return Roll(-shift, axis)(out_grad)
 
 
 def roll(a: Tensor, shift: Any, axis: Axes = None) -> Tensor:

@@ -8,28 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from babygrad.autograd import Function, NDArray, is_grad_enabled
-from babygrad.ops._common import Axes, either_axis, like, normalize_axes
-from babygrad.ops._fused import real
+from babygrad.ops._common import Axes, either_axis, normalize_axes
+from babygrad.ops._fused import Fused, real
 from babygrad.ops.elementwise import exp
 from babygrad.tensor import Tensor
 
 
-class Softmax(Function):
+class Softmax(Fused):
+    member = "softmax"
     uses = ("y",)
 
-    def __init__(self, axes: int | tuple[int, ...]) -> None:
-        self.axes = axes
-
-    def forward(self, x: NDArray) -> NDArray:
-        return self.xp.softmax(x, self.axes)
-
-    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        if is_grad_enabled():
-            inner: Tensor = (out_grad * node).sum(self.axes, keepdims=True)
-            gx: Tensor = (out_grad - inner) * node
-            return gx
-        return like(self.xp.softmax_grad(out_grad._data, node._data, self.axes), out_grad)
+    def composed(self, gy: Tensor, saved: Tensor, axes: int | tuple[int, ...]) -> Tensor:
+        inner: Tensor = (gy * saved).sum(axes, keepdims=True)
+        return (gy - inner) * saved
 
 
 def softmax(x: Any, axes: Axes = None, *, axis: Axes = None) -> Tensor:
@@ -50,19 +41,12 @@ def softmax(x: Any, axes: Axes = None, *, axis: Axes = None) -> Tensor:
     return Softmax(over)(x) if x.size else x
 
 
-class LogSoftmax(Function):
+class LogSoftmax(Fused):
+    member = "log_softmax"
     uses = ("y",)
 
-    def __init__(self, axes: int | tuple[int, ...]) -> None:
-        self.axes = axes
-
-    def forward(self, x: NDArray) -> NDArray:
-        return self.xp.log_softmax(x, self.axes)
-
-    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        if is_grad_enabled():
-            return out_grad - exp(node) * out_grad.sum(self.axes, keepdims=True)
-        return like(self.xp.log_softmax_grad(out_grad._data, node._data, self.axes), out_grad)
+    def composed(self, gy: Tensor, saved: Tensor, axes: int | tuple[int, ...]) -> Tensor:
+        return gy - exp(saved) * gy.sum(axes, keepdims=True)
 
 
 def logsoftmax(x: Any, axes: Axes = None, *, axis: Axes = None) -> Tensor:
