@@ -1,7 +1,7 @@
 // Reductions. Sums and products of float32 are kept in float64, so a sum of 2^25 ones is exact;
-// float64 sums run in 64 partial sums, in blocks of 32 rows. Every reduction is the same column walk: rows of the
-// reduced part are folded into a row of accumulators, four at a time; a reduction along contiguous
-// memory cuts it into rows of 64. Cost: memory bandwidth.
+// float64 sums run in 64 partial sums, in blocks of 32 rows. Every reduction is the same column walk:
+// rows of the reduced part are folded into a row of accumulators, four at a time; a reduction along
+// contiguous memory cuts it into rows of 64. Cost: memory bandwidth.
 #include "kernels/reduce.h"
 
 #include <cstdint>
@@ -66,9 +66,10 @@ struct Min : Sum<A> {
 };
 
 constexpr std::int64_t kWidth = 64;           // columns that a contiguous reduction is cut into
-constexpr std::int64_t kColumns = 1024;       // of accumulators, which stay in the first cache
+constexpr std::int64_t kColumns = 4096;       // of accumulators, so that memory is read in long runs
 constexpr std::int64_t kBlock = 32;           // rows folded before they join the total
-constexpr std::int64_t kChunk = 1 << 16;      // elements per chunk
+constexpr std::int64_t kChunk = 1 << 15;      // elements per chunk
+constexpr std::int64_t kMaxChunks = 64;       // of one reduction, as their results are joined serially
 
 struct Axis {
     std::int64_t n, x, y;
@@ -187,6 +188,11 @@ void reduce_range(const Plan& plan, typename R::Acc* acc, const char* x, std::in
 template <class R, class Out>
 void finish(const Plan& plan, typename R::Acc* acc, char* y, std::int64_t n) {
     if (plan.folds) {
+        if (n == kWidth) {  // the loop below with constant lengths, which become vector code
+            for (std::int64_t half = kWidth / 2; half > 0; half /= 2)
+                for (std::int64_t j = 0; j < half; ++j) acc[j] = R::join(acc[j], acc[j + half]);
+            n = 1;
+        }
         for (; n > 1; n = (n + 1) / 2)
             for (std::int64_t j = 0; j < n / 2; ++j)
                 acc[j] = R::join(acc[j], acc[j + (n + 1) / 2]);
@@ -200,7 +206,8 @@ template <class R, class T, class Out>
 void reduce_split(const Plan& plan, const char* x, char* y, std::int64_t n) {
     using Acc = typename R::Acc;
     const std::int64_t rows = plan.outer_size * plan.rows.n;
-    const std::int64_t grain = n < kChunk ? kChunk / n : 1;
+    const std::int64_t least = ceil_div(rows, kMaxChunks), even = n < kChunk ? kChunk / n : 1;
+    const std::int64_t grain = even > least ? even : least;
     const std::int64_t chunks = ceil_div(rows, grain);
     const Workspace workspace(static_cast<std::size_t>(chunks * n) * sizeof(Acc));
     Acc* partial = workspace.as<Acc>();
@@ -212,10 +219,41 @@ void reduce_split(const Plan& plan, const char* x, char* y, std::int64_t n) {
     finish<R, Out>(plan, partial, y, n);
 }
 
+// One short line of adjacent elements, in eight accumulators.
+template <class R, class T>
+typename R::Acc reduce_line(const T* p, std::int64_t n) {
+    constexpr int lanes = 8;
+    typename R::Acc acc[lanes];
+    for (auto& a : acc) a = R::start();
+    std::int64_t j = 0;
+    for (; j + lanes <= n; j += lanes)
+        for (int k = 0; k < lanes; ++k) acc[k] = R::join(acc[k], R::enter(p[j + k]));
+    for (; j < n; ++j) acc[j % lanes] = R::join(acc[j % lanes], R::enter(p[j]));
+    for (int half = lanes / 2; half > 0; half /= 2)
+        for (int k = 0; k < half; ++k) acc[k] = R::join(acc[k], acc[k + half]);
+    return acc[0];
+}
+
+template <class R, class T, class Out>
+void reduce_lines(const Plan& plan, const View& x, const View& y) {
+    const std::int64_t n = plan.columns.n;
+    parallel_ranges(plan.kept_size, n < kChunk ? kChunk / n : 1,
+                    [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+            const char* from = x.data + offset(plan.kept, plan.kept_count, i, &Axis::x);
+            char* to = y.data + offset(plan.kept, plan.kept_count, i, &Axis::y);
+            *reinterpret_cast<Out*>(to) =
+                static_cast<Out>(reduce_line<R>(reinterpret_cast<const T*>(from), n));
+        }
+    });
+}
+
 template <class R, class T, class Out>
 void reduce(const View& x, const View& y, unsigned) {
     const Plan plan = make_plan(x, y);
     const std::int64_t columns = plan.columns.n, rows = plan.outer_size * plan.rows.n;
+    if (plan.folds && rows == 1 && plan.columns.x == sizeof(T) && columns > 0)
+        return reduce_lines<R, T, Out>(plan, x, y);
     const std::int64_t tile = columns < kColumns ? columns : kColumns;
     const std::int64_t tiles = ceil_div(columns, tile), units = plan.kept_size * tiles;
     const auto unit = [&](std::int64_t i, auto&& body) {
