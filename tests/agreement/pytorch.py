@@ -51,9 +51,10 @@ def samples(name: str) -> list[Any]:
 
     `op.sample_inputs` would look up the test that asked, which costs 0.1 s.
     """
+    op = operations()[name]  # says so when there is no torch
+
     import torch
 
-    op = operations()[name]
     floats = torch.float64 in op.dtypes
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
