@@ -76,7 +76,7 @@ void* map_pages(std::size_t bytes) noexcept {
     if (start == MAP_FAILED) return nullptr;
     if (!huge) return start;
     char* begin = static_cast<char*>(start);
-    const std::size_t before = (kHugePage - reinterpret_cast<std::uintptr_t>(begin) % kHugePage) % kHugePage;
+    const std::size_t before = -reinterpret_cast<std::uintptr_t>(begin) % kHugePage;
     if (before) munmap(begin, before);
     if (extra - before) munmap(begin + before + bytes, extra - before);
 #ifdef MADV_HUGEPAGE

@@ -121,8 +121,8 @@ private:
         inside_job = true;
         for (std::size_t turn = 0; turn < shares_.size(); ++turn) {
             Share& share = shares_[(own + turn) % shares_.size()];
-            for (std::int64_t i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
-                run_chunk(i);
+            const auto next = [&] { return share.next.fetch_add(1, std::memory_order_relaxed); };
+            for (std::int64_t i = next(); i < share.end; i = next()) run_chunk(i);
         }
         inside_job = false;
     }

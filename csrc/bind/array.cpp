@@ -161,6 +161,17 @@ void Result::fill_zero() {
     std::memset(view_.data, 0, static_cast<std::size_t>(size_of(view_) * itemsize(view_.dtype)));
 }
 
+Result in_order_of(const View& like, DType dtype, const std::int64_t* shape) {
+    const View* const views[] = {&like};
+    int perm[kMaxDims];
+    std::int64_t strides[kMaxDims];
+    keep_order(perm, views, 1);
+    dense_strides(strides, shape, like.ndim, itemsize(dtype), perm);
+    bool c_order = true;
+    for (int i = 0; i < like.ndim; ++i) c_order = c_order && perm[i] == i;
+    return Result(dtype, like.ndim, shape, c_order ? nullptr : strides);
+}
+
 PyObject* make_tuple(std::initializer_list<Result*> results) {
     PyObject* tuple = PyTuple_New(static_cast<Py_ssize_t>(results.size()));
     if (!tuple) throw py::error_already_set();

@@ -44,6 +44,9 @@ private:
     View view_;
 };
 
+// A new array of `shape`, with as many axes as `like` and these in the same order in memory.
+Result in_order_of(const View& like, DType dtype, const std::int64_t* shape);
+
 // A tuple of the results, null standing for None.
 PyObject* make_tuple(std::initializer_list<Result*> results);
 

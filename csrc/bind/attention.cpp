@@ -40,16 +40,12 @@ bool get_inputs(PyObject* const* args, PyObject* const* mask, AttentionArgs& a) 
 }
 
 // A new array in the memory order of `like`'s axes, which is how a network splits its features into
-// heads and joins them again without a copy. The last axis stays the fastest.
+// heads and joins them again without a copy. The last axis is the fastest in any case.
 Result result_like(const View& like, std::int64_t features) {
     const std::int64_t shape[] = {like.shape[0], like.shape[1], like.shape[2], features};
-    const View* const views[] = {&like};
-    int perm[kMaxDims];
-    keep_order(perm, views, 1);
-    if (perm[3] != 3) return Result(like.dtype, 4, shape);
-    std::int64_t strides[4];
-    dense_strides(strides, shape, 4, itemsize(like.dtype), perm);
-    return Result(like.dtype, 4, shape, strides);
+    Result result = in_order_of(like, like.dtype, shape);
+    if (result.view().strides[3] == itemsize(like.dtype)) return result;
+    return Result(like.dtype, 4, shape);
 }
 
 double cost(const AttentionArgs& a) {

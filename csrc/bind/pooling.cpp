@@ -49,16 +49,6 @@ bool get_shape(PyObject* object, std::int64_t* shape) {
     return true;
 }
 
-// A result of `shape` whose axes lie in memory in the order of x's.
-Result in_order_of(const View& x, DType dtype, const std::int64_t* shape) {
-    int perm[kMaxDims];
-    std::int64_t strides[kMaxDims];
-    const View* const views[] = {&x};
-    keep_order(perm, views, 1);
-    dense_strides(strides, shape, 4, itemsize(dtype), perm);
-    return Result(dtype, 4, shape, strides);
-}
-
 bool output_shape(const Pooling& p, const std::int64_t* in, bool ceil_mode, std::int64_t* out) {
     std::copy_n(in, 4, out);
     for (int i = 0; i < 2; ++i) {

@@ -4,16 +4,6 @@
 namespace babygrad::bind {
 namespace {
 
-// A result like x in numpy's K order.
-Result like(const View& x) {
-    const View* const views[] = {&x};
-    int perm[kMaxDims];
-    std::int64_t strides[kMaxDims];
-    keep_order(perm, views, 1);
-    dense_strides(strides, x.shape, x.ndim, itemsize(x.dtype), perm);
-    return Result(x.dtype, x.ndim, x.shape, is_contiguous(x) ? nullptr : strides);
-}
-
 // x with `axis` last.
 View axis_last(const View& x, int axis) {
     int perm[kMaxDims], n = 0;
@@ -37,7 +27,7 @@ PyObject* forward(PyObject* const* args) {
     View x;
     int axis;
     if (!get_operand(args[0], x) || !get_axis(args[1], x.ndim, axis)) return kNotCovered;
-    Result y = like(x);
+    Result y = in_order_of(x, x.dtype, x.shape);
     {
         const WithoutGil nogil(cost(x));
         (kernels().softmax.*kernel)[static_cast<int>(x.dtype)](axis_last(x, axis),
@@ -53,7 +43,7 @@ PyObject* backward(PyObject* const* args) {
     if (!get_operand(args[0], gy) || !get_operand(args[1], y) || !same_shape(gy, y) ||
         gy.dtype != y.dtype || !get_axis(args[2], y.ndim, axis))
         return kNotCovered;
-    Result gx = like(y);
+    Result gx = in_order_of(y, y.dtype, y.shape);
     {
         const WithoutGil nogil(cost(y));
         (kernels().softmax.*kernel)[static_cast<int>(y.dtype)](

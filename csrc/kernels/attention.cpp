@@ -42,7 +42,7 @@ void absorb_row(T* scores, std::int64_t visible, std::int64_t n, const Scratch<T
 template <class T>
 void attention_unit(const AttentionArgs& a, std::int64_t head, std::int64_t query) {
     const std::int64_t d = a.q.shape[3], e = a.v.shape[3], length = a.q.shape[2];
-    const std::int64_t m = smaller(length - query, kTile), side = padded<T>(kTile);
+    const std::int64_t m = std::min(length - query, kTile), side = padded<T>(kTile);
     ScratchTiles<T> tiles(kTile * (padded<T>(d) + 2 * padded<T>(e) + side) + d * side);
     const Scratch<T> q_scratch = tiles.take(kTile, d), k_scratch = tiles.take(d, kTile);
     const Scratch<T> v_scratch = tiles.take(kTile, e), out = tiles.take(kTile, e);
@@ -54,9 +54,9 @@ void attention_unit(const AttentionArgs& a, std::int64_t head, std::int64_t quer
     }
     out.zero(m);
     const auto q = left_of(matrix_of<T>(a.q, head).from(query), m, d, q_scratch);
-    const std::int64_t all = a.k.shape[2], keys = a.causal ? smaller(all, query + m) : all;
+    const std::int64_t all = a.k.shape[2], keys = a.causal ? std::min(all, query + m) : all;
     for (std::int64_t key = 0; key < keys; key += kTile) {
-        const Block at{a.causal, head, query, m, key, smaller(keys - key, kTile)};
+        const Block at{a.causal, head, query, m, key, std::min(keys - key, kTile)};
         const auto k = matrix_of<T>(a.k, head).from(key);
         tile_scores(a, at, scores, q, packed(k.transposed(), d, at.n, k_scratch));
         for (std::int64_t i = 0; i < m; ++i)
@@ -145,7 +145,7 @@ public:
         inner_products(g_, head_, inner_);
         const std::int64_t keys = a_.k.shape[2];
         for (std::int64_t key = 0; key < keys; key += kTile)
-            key_tile(key, smaller(keys - key, kTile));
+            key_tile(key, std::min(keys - key, kTile));
     }
 
 private:
@@ -158,7 +158,7 @@ private:
         gv_.zero(n);
         const std::int64_t begin = a_.causal ? key / kTile * kTile : 0;
         for (std::int64_t query = begin; query < length_; query += kTile)
-            block({a_.causal, head_, query, smaller(length_ - query, kTile), key, n}, k_right, kt,
+            block({a_.causal, head_, query, std::min(length_ - query, kTile), key, n}, k_right, kt,
                   vt);
         unpack(gk_, matrix_of<T>(g_.gk, head_).from(key), n, d_, false);
         unpack(gv_, matrix_of<T>(g_.gv, head_).from(key), n, e_, false);

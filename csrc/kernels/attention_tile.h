@@ -5,6 +5,7 @@
 // q k^T and gy v^T, are packed. Under a causal mask a tile of rows is multiplied with what it sees.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/attention.h"
@@ -21,9 +22,6 @@ template <class T>
 std::int64_t padded(std::int64_t n) {
     return (n + kTileColumns<T> - 1) / kTileColumns<T> * kTileColumns<T>;
 }
-
-inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
-inline std::int64_t larger(std::int64_t a, std::int64_t b) { return a > b ? a : b; }
 
 // Workspace rows of `ld` elements, which are whole panels.
 template <class T>
@@ -82,7 +80,8 @@ struct Right {
 };
 
 template <class T>
-Right<T> packed(const Matrix<T>& x, std::int64_t rows, std::int64_t columns, const Scratch<T>& scratch) {
+Right<T> packed(const Matrix<T>& x, std::int64_t rows, std::int64_t columns,
+                const Scratch<T>& scratch) {
     constexpr std::int64_t n = kTileColumns<T>;
     pack_panels(x.data, x.row, x.column, rows, columns, padded<T>(columns) / n, scratch.data);
     return {scratch.data, n, rows * n};
@@ -117,14 +116,13 @@ void multiply(const Scratch<T>& c, const Matrix<T>& a, const Right<T>& b, std::i
               std::int64_t columns, bool accumulate, const Inner& inner) {
     const T* a_rows[kTileRows];
     T* c_rows[kTileRows];
-    for (std::int64_t i = 0; i < m;) {
-        const int rows = tile_height(m - i);
+    each_tile(m, [&](std::int64_t i, int rows) {
         for (int r = 0; r < rows; ++r) {
             a_rows[r] = a.data + (i + r) * a.row;
             c_rows[r] = c.row(i + r);
         }
         const Range range = inner(i, rows);
-        const std::int64_t length = larger(range.end - range.begin, 0);
+        const std::int64_t length = std::max<std::int64_t>(range.end - range.begin, 0);
         for (std::int64_t j = 0; j < columns; j += kTileColumns<T>) {
             const RightPanel<T> right{
                 b.data + j / kTileColumns<T> * b.step + range.begin * b.stride, b.stride};
@@ -132,11 +130,11 @@ void multiply(const Scratch<T>& c, const Matrix<T>& a, const Right<T>& b, std::i
             if (a.column == 1)
                 full_tile(rows, LeftRows<T>{a_rows, 0, 1, range.begin, length}, right, out);
             else
-                full_tile(rows, LeftStrided<T>{a_rows[0] + range.begin * a.column, a.column, length},
+                full_tile(rows,
+                          LeftStrided<T>{a_rows[0] + range.begin * a.column, a.column, length},
                           right, out);
         }
-        i += rows;
-    }
+    });
 }
 
 // Queries [query, query + m) against keys [key, key + n), and who sees whom.
@@ -146,11 +144,11 @@ struct Block {
 
     // The keys that query i of the block sees are the first ones.
     std::int64_t visible(std::int64_t i) const {
-        return causal ? larger(smaller(query + i + 1 - key, n), 0) : n;
+        return causal ? std::clamp<std::int64_t>(query + i + 1 - key, 0, n) : n;
     }
     // The queries that see key j of the block are the last ones.
     std::int64_t first(std::int64_t j) const {
-        return causal ? smaller(larger(key + j - query, 0), m) : 0;
+        return causal ? std::clamp<std::int64_t>(key + j - query, 0, m) : 0;
     }
 };
 
@@ -161,13 +159,11 @@ void tile_scores(const AttentionArgs& a, const Block& at, const Scratch<T>& scor
                  const Matrix<T>& q, const Right<T>& k_transposed) {
     const T none = static_cast<T>(-__builtin_inf()), scale = static_cast<T>(a.scale);
     const std::int64_t d = a.q.shape[3];
-    for (std::int64_t i = 0; i < at.m;) {
-        const int rows = tile_height(at.m - i);
+    each_tile(at.m, [&](std::int64_t i, int rows) {
         multiply(Scratch<T>{scores.row(i), scores.ld}, q.from(i), k_transposed, rows,
                  padded<T>(at.visible(i + rows - 1)), false,
                  [&](std::int64_t, int) { return Range{0, d}; });
-        i += rows;
-    }
+    });
     for (std::int64_t i = 0; i < at.m; ++i) {
         T* row = scores.row(i);
         const std::int64_t visible = at.visible(i);

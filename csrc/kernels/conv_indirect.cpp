@@ -127,13 +127,11 @@ struct ConvTask {
         const T* bias = first && conv.bias ? conv.bias + column : nullptr;
         const T* const* rows = table.at(block.segment);
         const std::int64_t offset = group * windows.channels + block.offset;
-        for (std::int64_t i = 0; i < count;) {
-            const int height = tile_height(count - i);
+        each_tile(count, [&](std::int64_t i, int height) {
             any_tile(height, width,
                      LeftRows<T>{rows + i, table.stride(), block.segments, offset, block.length},
                      right, TileOut<T>{y_rows + i, column, bias, !first});
-            i += height;
-        }
+        });
     }
 };
 

@@ -58,13 +58,11 @@ struct OutputRows : WeightGrad<T> {
     template <class Right>
     void multiply(const T* gy, std::int64_t count, const Right& x, bool accumulate, T* out) const {
         T* rows[kTileRows];
-        for (std::int64_t i = 0; i < this->outputs;) {
-            const int height = tile_height(this->outputs - i);
+        each_tile(this->outputs, [&](std::int64_t i, int height) {
             for (int r = 0; r < height; ++r) rows[r] = out + (i + r) * this->row_size();
             full_tile(height, LeftStrided<T>{gy + i * left_pitch<T>(count), height, count}, x,
                       TileOut<T>{rows, 0, nullptr, accumulate});
-            i += height;
-        }
+        });
     }
 
     void copy_out(const T* sums) const {
@@ -127,13 +125,11 @@ struct OutputColumns : WeightGrad<T> {
                   bool accumulate, T* out) const {
         const std::int64_t length = this->windows.length;
         T* rows[kTileRows];
-        for (std::int64_t i = 0; i < length;) {
-            const int height = tile_height(length - i);
+        each_tile(length, [&](std::int64_t i, int height) {
             for (int r = 0; r < height; ++r) rows[r] = out + (i + r) * this->row_size();
             full_tile(height, LeftColumns<T>{columns, group * this->windows.channels + i, count},
                       RightPanel<T>{gy, kTileColumns<T>}, TileOut<T>{rows, 0, nullptr, accumulate});
-            i += height;
-        }
+        });
     }
 
     // kCopyRows rows (tap, channel) at a time in the order (channel, tap) of the usual layout

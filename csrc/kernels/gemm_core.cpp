@@ -44,16 +44,6 @@ double work(const Gemm<T>& g) {
     return static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k);
 }
 
-// Calls fn(first row, rows) for the tiles that cover m rows.
-template <class Fn>
-inline void each_tile(std::int64_t m, const Fn& fn) {
-    for (std::int64_t i = 0; i < m;) {
-        const int rows = tile_height(m - i);
-        fn(i, rows);
-        i += rows;
-    }
-}
-
 // Tiles of the left operand, packed: that of the rows from i on begins at data + i * pitch.
 template <class T>
 struct PackedLeft {
@@ -187,7 +177,7 @@ struct PackedGemm {
                           kBlockRows)),
           parts(even_parts(panels, wanted_tasks() / row_blocks())),
           copy(!left_in_place(g) || pays_to_copy()),
-          space(static_cast<std::size_t>(g.k * panels * n + (shares_left() ? left_size(g.m) : 0)) *
+          space(static_cast<std::size_t>(g.k * panels * n + (shares_left() ? left_size() : 0)) *
                 sizeof(T)) {}
 
     // About `count` parts, none of them empty.
@@ -205,13 +195,11 @@ struct PackedGemm {
     }
     // Whether the left operand is packed once for all tasks, because several need each row.
     bool shares_left() const {
-        return copy && parts > 1 && left_size(g.m) <= kPackedBytes / std::int64_t{sizeof(T)};
+        return copy && parts > 1 && left_size() <= kPackedBytes / std::int64_t{sizeof(T)};
     }
 
     std::int64_t pitch() const { return left_pitch<T>(blocks.part); }
-    std::int64_t left_size(std::int64_t m) const {
-        return ceil_div(g.k, blocks.part) * m * pitch();
-    }
+    std::int64_t left_size() const { return ceil_div(g.k, blocks.part) * g.m * pitch(); }
     T* panel(const InnerBlock& block, std::int64_t p) const {
         return space.as<T>() + (block.offset * panels + p * block.length) * n;
     }

@@ -35,6 +35,16 @@ inline int tile_height(std::int64_t left) {
     return static_cast<int>(left);
 }
 
+// Calls fn(first row, rows) for the tiles that cover m rows.
+template <class Fn>
+BABYGRAD_INLINE void each_tile(std::int64_t m, const Fn& fn) {
+    for (std::int64_t i = 0; i < m;) {
+        const int rows = tile_height(m - i);
+        fn(i, rows);
+        i += rows;
+    }
+}
+
 template <class T, int Rows>
 struct RowPointers {
     const T *r0, *r1, *r2, *r3, *r4, *r5;

@@ -164,15 +164,13 @@ inline std::int64_t left_pitch(std::int64_t inner) {
 template <class T>
 inline void pack_tiles_row(const T* a, std::int64_t rows, std::int64_t k, std::int64_t pitch,
                            T* out) {
-    for (std::int64_t i = 0; i < rows;) {
-        const int height = tile_height(rows - i);
+    each_tile(rows, [&](std::int64_t i, int height) {
         T* to = out + i * pitch + k * height;
         if (height == kTileRows)
             std::memcpy(to, a + i, kTileRows * sizeof(T));
         else
             for (int r = 0; r < height; ++r) to[r] = a[i + r];
-        i += height;
-    }
+    });
 }
 
 }  // namespace
