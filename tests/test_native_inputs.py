@@ -206,7 +206,7 @@ def check_agreement(name: str, got: Any, want: Any) -> None:
     assert not isinstance(got, Exception), f"{name}: {got!r} where the reference gives {want!r}"
     assert len(got) == len(want)
     for x, y in zip(got, want, strict=True):
-        assert (x.dtype, x.shape) == (y.dtype, y.shape)
+        assert (x.dtype, x.shape) == (y.dtype, y.shape), name
         if x.dtype.kind not in "fc" or x.size == 0:
             np.testing.assert_array_equal(x, y)
             continue
@@ -242,6 +242,20 @@ def test_every_kernel_agrees_with_the_reference(name: str) -> None:
         compare()
     finally:
         _core.set_isa(isa)
+
+
+@pytest.mark.parametrize("name", _core.names())
+def test_every_wrong_argument_is_answered_as_the_reference_does(name: str) -> None:
+    reference = getattr(NumpyBackend(), name)
+    native = _core.bind(name, reference)
+    cases = CASES[name](Maker("float32", large=False))
+    for which, case in enumerate(cases):
+        for place, arg in enumerate(case):
+            for way in range(len(WRONG[type(arg)])):
+                chosen = ("float32", which, ["as it is"] * len(case), (place, way))
+                want = answer(reference, build(name, *chosen))
+                got = answer(native, build(name, *chosen))
+                check_agreement(f"{name}, case {which}, argument {place}, change {way}", got, want)
 
 
 @pytest.mark.parametrize("target", [-2, 3, 2**62])

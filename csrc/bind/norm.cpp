@@ -47,8 +47,8 @@ Result row_result(const View& x) {
 }
 
 bool get_row_values(PyObject* object, const View& x, View& v) {
-    return get_view(object, v) && v.dtype == x.dtype && is_contiguous(v) &&
-           size_of(v) == size_of(x) / dim(x, -1);
+    return get_view(object, v) && v.dtype == x.dtype && is_contiguous(v) && v.ndim == x.ndim &&
+           std::equal(x.shape, x.shape + x.ndim - 1, v.shape) && dim(v, -1) == 1;
 }
 
 template <bool rms>
