@@ -20,6 +20,14 @@ os.environ["PYTHONSAFEPATH"] = "1"
 DEVICES = ("cpu:numpy", "cpu:cpp", "cpu:numba")
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> Iterator[None]:
+    """Each test draws the same numbers alone as among others: what fails, fails again."""
+    babygrad.manual_seed(0)
+    yield
+    babygrad.manual_seed(None)
+
+
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each device in turn, and the default device while the test runs.

@@ -115,7 +115,8 @@ def matmul(m: Maker) -> list[Arguments]:
 
 def linear(m: Maker) -> list[Arguments]:
     x, w = m.array(2, m.pick(3, 200), 64), m.array(64, m.pick(5, 500))
-    return [(x, w, m.array(w.shape[1])), (x, w.T.copy().T, None)]
+    bias = m.array(w.shape[1])
+    return [(x, w, bias), (x, w.T.copy().T, None), (x, w, bias, "relu"), (x, w, None, "tanh")]
 
 
 def layer_norm(m: Maker) -> list[Arguments]:

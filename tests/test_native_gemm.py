@@ -120,6 +120,26 @@ def test_an_empty_inner_axis_gives_the_bias() -> None:
     assert (y == bias).all()
 
 
+# A task alone, packed operands, several blocks of the inner axis, separate sums, matrix-vector
+# products of both kinds, an empty inner axis, fewer columns than a vector.
+@pytest.mark.parametrize(
+    ("m", "k", "n"),
+    [
+        (7, 9, 5), (70, 300, 130), (200, 700, 100), (20, 9000, 20), (1, 300, 90), (90, 300, 1),
+        (1, 70000, 3), (3, 0, 4), (5, 3, 1),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("biased", [True, False])
+def test_an_activation_in_the_product_gives_the_bits_of_one_after_it(
+    m: int, k: int, n: int, activation: str, biased: bool, dtype: str
+) -> None:
+    x, w = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    bias = rng.standard_normal(n).astype(dtype) if biased else None
+    alone = _core.bind(activation, refuse)
+    assert (linear(x, w, bias, activation) == alone(linear(x, w, bias))).all()
+
+
 @pytest.mark.parametrize("rows", [1, 2, 7])
 def test_long_inner_axes_stay_accurate(rows: int) -> None:
     k = 1_000_000
@@ -160,11 +180,13 @@ def test_the_bits_do_not_depend_on_the_threads(m: int, k: int, n: int, dtype: st
 def test_what_the_kernel_leaves_to_the_reference() -> None:
     asked: list[str] = []
     product = _core.bind("matmul", lambda a, b: asked.append("matmul"))
-    with_bias = _core.bind("linear", lambda x, w, b: asked.append("linear"))
+    with_bias = _core.bind("linear", lambda *args: asked.append("linear"))
     f32, f64 = np.ones((2, 2), np.float32), np.ones((2, 2))
     for a, b in ((f32, f64), (f32, np.ones((3, 2), np.float32)), (f32[0, 0], f32), (f32 > 0, f32)):
         product(a, b)
     product(np.ones((2, 3, 3)), np.ones((4, 3, 3)))
     with_bias(f32, f32, np.ones(3, np.float32))
     with_bias(f32, f32, np.ones(2))
-    assert asked == ["matmul"] * 5 + ["linear"] * 2
+    with_bias(f32, f32, None, "gelu")
+    with_bias(f32, f32, None, 1)
+    assert asked == ["matmul"] * 5 + ["linear"] * 4

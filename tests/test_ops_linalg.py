@@ -110,6 +110,42 @@ def test_linear(lead, bias, device: str, dtype: str) -> None:
     assert [t.grad.shape for t in given] == [t.shape for t in given]
 
 
+@pytest.mark.parametrize(
+    ("activation", "f"),
+    [
+        ("relu", lambda z: np.where(z > 0, z, 0)),
+        ("sigmoid", lambda z: 1 / (1 + np.exp(-z))),
+        ("tanh", np.tanh),
+    ],
+)
+@pytest.mark.parametrize("bias", [None, (1, 4)])
+def test_linear_with_an_activation(activation: str, f, bias, device: str, dtype: str) -> None:
+    x, w = values((2, 5, 3), 1, dtype), values((3, 4), 2, dtype)
+    b = None if bias is None else values(bias, 3, dtype)
+    z = naive("mk,kn->mn", x.reshape(-1, 3), w) + (0 if b is None else b.astype("float64"))
+    expected = f(z).reshape(2, 5, 4)
+    given = [Tensor(v, dtype=None, requires_grad=True) for v in (x, w, b) if v is not None]
+    got = ops.linear(*given, activation=activation)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got.data, expected, atol=16 * np.finfo(dtype).eps)
+    if dtype == "float64":
+
+        def function(*tensors: Tensor) -> Tensor:
+            return ops.linear(*tensors, activation=activation)
+
+        assert babygrad.gradcheck(function, given)
+        assert babygrad.gradgradcheck(function, given)
+
+
+def test_linear_with_an_activation_keeps_no_sum_and_guards_its_result(device: str) -> None:
+    x, w = Tensor(values((2, 3), 1)), Tensor(values((3, 4), 2), requires_grad=True)
+    y = ops.linear(x, w, activation="tanh")
+    with babygrad.no_grad():
+        y += 1
+    with pytest.raises(RuntimeError, match="in place"):
+        y.sum().backward()
+
+
 def test_linear_computes_only_what_is_asked_for(device: str) -> None:
     x, w = Tensor(values((2, 3), 1)), Tensor(values((3, 4), 2), requires_grad=True)
     y = ops.linear(x, w, Tensor(np.zeros(4)))
@@ -181,6 +217,10 @@ def test_einsum_ellipsis_and_implicit_result(device: str) -> None:
         (
             lambda: ops.linear(Tensor(np.ones((2, 3))), Tensor(np.ones((4, 3)))),
             "linear: x has shape (2, 3) and weight (4, 3); they must be (..., I) and (I, O)",
+        ),
+        (
+            lambda: ops.linear(Tensor([1.0]), Tensor([[1.0]]), activation="gelu"),
+            "linear: activation (='gelu') must be one of relu, sigmoid, tanh, or None",
         ),
         (
             lambda: ops.linear(Tensor([1.0]), Tensor([[1.0, 2.0]]), Tensor([1.0])),

@@ -11,7 +11,7 @@ from babygrad.tensor import Tensor
 
 
 class Linear(Module):
-    """`x @ weight + bias`.
+    """`x @ weight + bias`, and an activation of it if one is named.
 
     Parameters
     ----------
@@ -20,6 +20,8 @@ class Linear(Module):
         Whether there is a bias.
     device, dtype
         Those of the parameters.
+    activation : {"relu", "sigmoid", "tanh"}, optional
+        See `ops.linear`.
 
     Attributes
     ----------
@@ -42,10 +44,12 @@ class Linear(Module):
         bias: bool = True,
         device: str | None = None,
         dtype: Any = "float32",
+        activation: str | None = None,
     ) -> None:
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
+        self.activation = activation
         weight = init.kaiming_uniform(in_features, out_features, device=device, dtype=dtype)
         self.weight = Parameter(weight)
         self.bias = None
@@ -53,7 +57,7 @@ class Linear(Module):
             self.bias = Parameter(Tensor.zeros(1, out_features, device=device, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.linear(x, self.weight, self.bias)
+        return ops.linear(x, self.weight, self.bias, self.activation)
 
 
 class Flatten(Module):

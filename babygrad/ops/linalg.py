@@ -8,6 +8,7 @@ from typing import Any
 from babygrad.autograd import Function, NDArray, is_grad_enabled
 from babygrad.dtypes import float_of
 from babygrad.ops._common import broadcast_shape, like, promoted
+from babygrad.ops.activation import ReLU, Sigmoid, Tanh
 from babygrad.ops.reduction import summation
 from babygrad.ops.shape import Reshape, permute, reshape, swapaxes, unsqueeze
 from babygrad.tensor import Tensor
@@ -95,9 +96,11 @@ class Linear(Function):
     """x @ weight + bias in one kernel."""
 
     uses = ("1", "0", "")
+    activation: str | None = None
 
     def forward(self, x: NDArray, weight: NDArray, *bias: NDArray) -> NDArray:
-        return self.xp.linear(x, weight, self.xp.reshape(bias[0], (-1,)) if bias else None)
+        b = self.xp.reshape(bias[0], (-1,)) if bias else None
+        return self.xp.linear(x, weight, b, self.activation)
 
     def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, ...]:
         if is_grad_enabled():
@@ -132,8 +135,27 @@ class Linear(Function):
         return gx, gw, *gb
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
-    """`x @ weight + bias`, the fully connected layer.
+class ActivatedLinear(Linear):
+    """f(x @ weight + bias) in one kernel: x @ weight + bias itself is never stored."""
+
+    uses = ("1y", "0y", "y")
+    activation: str
+
+    def __init__(self, activation: str) -> None:
+        self.activation = activation
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, ...]:
+        f = ACTIVATIONS[self.activation]()
+        f.xp = self.xp
+        return super().backward(f.backward(out_grad, node), node)
+
+
+# Those whose derivative follows from their result.
+ACTIVATIONS: dict[str, type[Function]] = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
+
+
+def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Tensor:
+    """`f(x @ weight + bias)`, the fully connected layer and, if named, the activation after it.
 
     Parameters
     ----------
@@ -141,6 +163,9 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     weight : Tensor, shape (I, O)
         As in the book; PyTorch has (O, I).
     bias : Tensor, shape (O,) or (1, O), optional
+    activation : {"relu", "sigmoid", "tanh"}, optional
+        Applied within the product, to what is in the cache: one pass over the memory less, and
+        one array less that the graph keeps.
 
     Returns
     -------
@@ -149,7 +174,13 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     Raises
     ------
     ValueError
-        When the shapes do not fit.
+        When the shapes do not fit, or there is no such activation.
+
+    Examples
+    --------
+    >>> from babygrad import Tensor, ops
+    >>> ops.linear(Tensor([1.0, 2.0]), Tensor([[1.0, -1.0], [1.0, 0.0]]), activation="relu")
+    array([3., 0.], dtype=float32)
     """
     given = (x, weight) if bias is None else (x, weight, bias)
     tensors = promoted("linear", *given)
@@ -165,7 +196,13 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
             f"linear: bias has shape {tensors[2].shape}; it must be ({w[1]},) or (1, {w[1]}) "
             f"for a weight of shape {w}"
         )
-    return Linear()(*tensors)
+    if activation is None:
+        return Linear()(*tensors)
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"linear: activation (={activation!r}) must be one of {', '.join(ACTIVATIONS)}, or None"
+        )
+    return ActivatedLinear(activation)(*tensors)
 
 
 def dot(a: Any, b: Any) -> Tensor:

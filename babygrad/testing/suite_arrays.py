@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,17 @@ import pytest
 
 from babygrad.backends.aliases import Array
 from babygrad.testing.arrays import FLOATS, LENGTHS, distinct, frozen_call, layouts, values
-from babygrad.testing.oracles import exact
+from babygrad.testing.oracles import exact, sigmoid
 from babygrad.testing.tolerance import Exact, check, check_exact, check_sum, check_type
 
 SHAPE = (3, 4, 5)
 AXES = (None, 0, 1, -1, (0, 2), (0, 1, 2), ())
 DTYPES = (*FLOATS, "int64", "bool")
+ACTIVATIONS: dict[str, Callable[[Exact], Exact]] = {
+    "relu": lambda z: np.maximum(z, 0),
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+}
 
 floats = pytest.mark.parametrize("dtype", FLOATS)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -394,6 +400,10 @@ class MatmulSuite:
             want = _product(x, w)
             check_sum(xp.linear(x, w, None), want, dtype, 9, 9, "linear")
             check_sum(frozen_call(xp.linear, x, w, b), want + exact(b), dtype, 10, 9, "linear")
+            for name, f in ACTIVATIONS.items():
+                got = frozen_call(xp.linear, x, w, b, name)
+                # None of them is steeper than the sum itself.
+                check_sum(got, f(want + exact(b)), dtype, 10, 9, f"linear, {name}")
 
 
 def _product(a: Array, b: Array) -> Exact:

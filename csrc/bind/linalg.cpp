@@ -1,4 +1,6 @@
 // matmul and linear.
+#include <utility>
+
 #include "bind/bind.h"
 
 namespace babygrad::bind {
@@ -63,8 +65,22 @@ PyObject* matmul(PyObject* const* args) {
     return y.take();
 }
 
+// The loop of an activation by its name, null for None.
+bool get_activation(PyObject* name, DType dtype, Loop& loop) {
+    loop = nullptr;
+    if (!name || name == Py_None) return true;
+    if (!PyUnicode_Check(name)) return false;
+    const std::pair<const char*, Unary> known[] = {
+        {"relu", Unary::relu}, {"sigmoid", Unary::sigmoid}, {"tanh", Unary::tanh}};
+    for (const auto& [text, operation] : known)
+        if (PyUnicode_CompareWithASCIIString(name, text) == 0)
+            loop = kernels().elementwise.unary[static_cast<int>(operation)][static_cast<int>(dtype)];
+    return loop != nullptr;
+}
+
 PyObject* linear(PyObject* const* args) {
     View x, w, b;
+    Loop activation;
     if (!get_view(args[0], x) || !get_view(args[1], w)) return kNotCovered;
     if (x.dtype != w.dtype || !is_floating(x.dtype)) return kNotCovered;
     if (x.ndim == 0 || w.ndim != 2 || dim(x, -1) != w.shape[0]) return kNotCovered;
@@ -72,13 +88,14 @@ PyObject* linear(PyObject* const* args) {
     if (has_bias && (!get_view(args[2], b) || b.dtype != x.dtype || b.ndim != 1 ||
                      b.shape[0] != w.shape[1]))
         return kNotCovered;
+    if (!get_activation(args[3], x.dtype, activation)) return kNotCovered;
     std::int64_t shape[kMaxDims];
     std::copy_n(x.shape, x.ndim - 1, shape);
     shape[x.ndim - 1] = w.shape[1];
     Result y(x.dtype, x.ndim, shape);
     {
         const WithoutGil nogil(product_time(y.view(), w.shape[0]));
-        kernels().gemm.linear(x, w, has_bias ? &b : nullptr, y.view());
+        kernels().gemm.linear(x, w, has_bias ? &b : nullptr, activation, y.view());
     }
     return y.take();
 }
@@ -87,7 +104,7 @@ PyObject* linear(PyObject* const* args) {
 
 void register_linalg() {
     add_entry({"matmul", "a b", matmul});
-    add_entry({"linear", "x w b=", linear});
+    add_entry({"linear", "x w b= activation=", linear});
 }
 
 }  // namespace babygrad::bind

@@ -45,9 +45,11 @@ std::int64_t collapsed_stride(const View& v, int last) {
 template <class T>
 void product(const Gemm<T>& g, bool parallel) {
     if (g.n == 1 && g.c_row == 1)
-        gemv(Gemv<T>{g.m, g.k, g.a, g.a_row, g.a_column, g.b, g.b_row, g.c, g.bias, 0});
+        gemv(Gemv<T>{g.m, g.k, g.a, g.a_row, g.a_column, g.b, g.b_row, g.c, g.bias, 0,
+                     g.activation});
     else if (g.m == 1)
-        gemv(Gemv<T>{g.n, g.k, g.b, g.b_column, g.b_row, g.a, g.a_column, g.c, g.bias});
+        gemv(Gemv<T>{g.n, g.k, g.b, g.b_column, g.b_row, g.a, g.a_column, g.c, g.bias, 1,
+                     g.activation});
     else if (parallel)
         gemm(g);
     else
@@ -102,7 +104,7 @@ void matmul_as(const View& a, const View& b, const View& y) {
 }
 
 template <class T>
-void linear_as(const View& x, const View& w, const View* b, const View& y) {
+void linear_as(const View& x, const View& w, const View* b, Loop activation, const View& y) {
     const std::int64_t n = w.shape[1], k = w.shape[0];
     Workspace bias_space(b ? static_cast<std::size_t>(n) * sizeof(T) : 0);
     const T* bias = b ? data_as<T>(*b) : nullptr;
@@ -115,7 +117,7 @@ void linear_as(const View& x, const View& w, const View* b, const View& y) {
         product(Gemm<T>{m, n, k, reinterpret_cast<const T*>(data),
                         row_bytes / static_cast<std::int64_t>(sizeof(T)), element_stride<T>(x, -1),
                         data_as<T>(w), element_stride<T>(w, 0), element_stride<T>(w, 1), out, n,
-                        bias},
+                        bias, false, activation},
                 true);
     };
     const int last = x.ndim - 2;
@@ -136,11 +138,11 @@ void matmul(const View& a, const View& b, const View& y) {
         matmul_as<double>(a, b, y);
 }
 
-void linear(const View& x, const View& w, const View* b, const View& y) {
+void linear(const View& x, const View& w, const View* b, Loop activation, const View& y) {
     if (x.dtype == DType::f32)
-        linear_as<float>(x, w, b, y);
+        linear_as<float>(x, w, b, activation, y);
     else
-        linear_as<double>(x, w, b, y);
+        linear_as<double>(x, w, b, activation, y);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Matrix products of arrays.
 #pragma once
 
+#include "loops.h"
 #include "view.h"
 
 namespace babygrad {
@@ -9,8 +10,9 @@ namespace babygrad {
 struct GemmKernels {
     // a (..., m, k), b (..., k, n), y (..., m, n), the leading axes broadcast already.
     void (*matmul)(const View& a, const View& b, const View& y);
-    // x (..., k), w (k, n), b (n,) or null, y (..., n).
-    void (*linear)(const View& x, const View& w, const View* b, const View& y);
+    // x (..., k), w (k, n), b (n,) or null, y (..., n); `activation`, a loop over one input without
+    // parameters, or null.
+    void (*linear)(const View& x, const View& w, const View* b, Loop activation, const View& y);
 };
 
 }  // namespace babygrad

@@ -78,6 +78,9 @@ void multiply_panel(const Gemm<T>& g, std::int64_t k, std::int64_t length, std::
             any_tile(rows, width, LeftRows<T>{a_rows, 0, 1, k, length}, right, out);
         }
     });
+    // The panel's part of the output is still in L1.
+    if (k + length == g.k)
+        activate(g.activation, g.c + j, g.c_row, g.m, std::min<std::int64_t>(width, kTileColumns<T>));
 }
 
 template <class T>
@@ -117,7 +120,7 @@ Gemm<T> column_block(Gemm<T> g, std::int64_t j, std::int64_t columns) {
     return g;
 }
 
-// An empty inner axis: c = bias (+ c).
+// An empty inner axis: c = activation(bias (+ c)).
 template <class T>
 void fill(const Gemm<T>& g) {
     for (std::int64_t i = 0; i < g.m; ++i)
@@ -126,6 +129,7 @@ void fill(const Gemm<T>& g) {
             T& c = g.c[i * g.c_row + j];
             c = g.accumulate ? c + value : value;
         }
+    activate(g.activation, g.c, g.c_row, g.m, g.n);
 }
 
 template <class T>
@@ -301,6 +305,7 @@ void gemm_slots(const Gemm<T>& g, std::int64_t slots) {
             part.c_row = g.n;
             part.bias = nullptr;
             part.accumulate = false;
+            part.activation = nullptr;
             gemm_whole(part);
             for (std::int64_t i = 0; !first && i < size; ++i) sum[i] += part.c[i];
         }
@@ -317,6 +322,7 @@ void gemm_slots(const Gemm<T>& g, std::int64_t slots) {
                 const T sum = sums[i * g.n + j] + (g.bias ? g.bias[j] : T(0));
                 c = g.accumulate ? c + sum : sum;
             }
+        activate(g.activation, g.c + begin * g.c_row, g.c_row, end - begin, g.n);
     });
 }
 

@@ -1,4 +1,4 @@
-// The GEMM core: c = a b (+ bias) (+ c), for matmul, linear, attention and the 1x1 convolution.
+// The GEMM core: c = activation(a b (+ bias) (+ c)), for matmul, linear, attention and the 1x1 convolution.
 //
 // Policy: products are summed in the element type, at most kMaxInner (pack.h) of them in a
 // register, then block by block into the output; a long inner axis in pieces, in up to kSlots
@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+
+#include "loops.h"
 
 namespace babygrad::BABYGRAD_TARGET {
 
@@ -22,6 +24,7 @@ struct Gemm {
     std::int64_t c_row;
     const T* bias = nullptr;  // n values
     bool accumulate = false;
+    Loop activation = nullptr;
 };
 
 // On all threads of the pool, for any size.
@@ -32,7 +35,16 @@ void gemm(const Gemm<T>& g);
 template <class T>
 void gemm_serial(const Gemm<T>& g);
 
-// y[i] = sum over k of a[i * a_row + k * a_column] x[k * x_stride] (+ bias[i * bias_stride]).
+// c = activation(c), rows of `n` values `row` elements apart, where there is an activation.
+template <class T>
+inline void activate(Loop activation, T* c, std::int64_t row, std::int64_t rows, std::int64_t n) {
+    if (!activation) return;
+    char* data = reinterpret_cast<char*>(c);
+    const std::int64_t step = sizeof(T), row_step = row * step;
+    activation({{data, data}, {step, step}, {row_step, row_step}, n, rows, nullptr});
+}
+
+// y[i] = activation(sum over k of a[i * a_row + k * a_column] x[k * x_stride] (+ bias[i * bias_stride])).
 // Sums of blocks are added in double precision.
 template <class T>
 struct Gemv {
@@ -44,6 +56,7 @@ struct Gemv {
     T* y;
     const T* bias = nullptr;
     std::int64_t bias_stride = 1;
+    Loop activation = nullptr;
 };
 template <class T>
 void gemv(const Gemv<T>& g);

@@ -129,13 +129,17 @@ void gemv(const Gemv<T>& g) {
         double local[kBlock];
         double* out = ranges > 1 ? sums + r * g.m + i : local;
         partial(g, x, i, count, r * range, std::min(range, g.k - r * range), out);
-        for (std::int64_t j = 0; ranges == 1 && j < count; ++j) finish(i + j, local[j]);
+        if (ranges > 1) return;
+        for (std::int64_t j = 0; j < count; ++j) finish(i + j, local[j]);
+        activate(g.activation, g.y + i, 0, 1, count);
     });
-    for (std::int64_t i = 0; ranges > 1 && i < g.m; ++i) {
+    if (ranges == 1) return;
+    for (std::int64_t i = 0; i < g.m; ++i) {
         double sum = 0;
         for (std::int64_t r = 0; r < ranges; ++r) sum += sums[r * g.m + i];
         finish(i, sum);
     }
+    activate(g.activation, g.y, 0, 1, g.m);
 }
 
 template void gemv(const Gemv<float>&);

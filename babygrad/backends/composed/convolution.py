@@ -33,10 +33,12 @@ def taps(kernel: Pair, out: Pair, stride: Pair, dilation: Pair) -> Iterator[tupl
 class Convolution(Required):
     """Images are (N, H, W, C), kernels (KH, KW, C // groups, O), as in the book."""
 
-    def linear(self, x: Array, w: Array, b: Array | None) -> Array:
-        """x (..., I) @ w (I, O) + b (O,) or None -> (..., O)."""
+    def linear(self, x: Array, w: Array, b: Array | None, activation: str | None = None) -> Array:
+        """x (..., I) @ w (I, O) + b (O,) or None -> (..., O), then "relu", "sigmoid" or "tanh"."""
         y = self.matmul(x, w)
-        return y if b is None else self.add(y, b)
+        if b is not None:
+            y = self.add(y, b)
+        return y if activation is None else getattr(self, activation)(y)
 
     def conv2d(
         self,

@@ -26,14 +26,13 @@ class NumbaConvolution(NumpyBackend):
     Grouped convolutions go to the definition.
     """
 
-    def linear(self, x: Array, w: Array, b: Array | None) -> Array:
+    def linear(self, x: Array, w: Array, b: Array | None, activation: str | None = None) -> Array:
         y: Array = self.matmul(x, w)
-        if b is None:
-            return y
-        if not covers(y, b) or b.shape != y.shape[-1:]:
-            return super().linear(x, w, b)
-        y += b
-        return y
+        if b is not None:
+            if not covers(y, b) or b.shape != y.shape[-1:]:
+                return super().linear(x, w, b, activation)
+            y += b
+        return y if activation is None else getattr(self, activation)(y)
 
     def conv2d(
         self,
