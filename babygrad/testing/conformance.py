@@ -10,7 +10,6 @@ from babygrad.backends.base import Backend
 from babygrad.testing.suite_arrays import (
     CreationSuite,
     IndexingSuite,
-    MatmulSuite,
     ReductionSuite,
     ShapeSuite,
 )
@@ -22,6 +21,7 @@ from babygrad.testing.suite_neural import (
     OptimizerSuite,
     SoftmaxSuite,
 )
+from babygrad.testing.suite_products import MatmulSuite
 
 
 class BackendConformance(
