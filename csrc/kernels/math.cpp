@@ -37,11 +37,11 @@ Normal normal_exact(f64v x) {
 }
 
 // Beyond 15 both forms have reached their limits in float32.
-template <class V>
-V bounded(V x) {
-    const V limit = constant<V>(15);
-    return select(x > limit, limit, select(x < -limit, -limit, x));
+f32v magnitude(f32v x) {
+    const f32v z = abs(x), limit = splat(15.0f);
+    return select(limit < z, limit, z);
 }
+f32v bounded(f32v x) { return copy_sign(magnitude(x), x); }
 
 struct gelu_base {
     bool approximate;
@@ -75,21 +75,18 @@ struct gelu : gelu_base {
     using gelu_base::gelu_base;
     f64v operator()(f64v x) const { return x * normal(x).cdf; }
     f32v operator()(f32v x) const {
-        const Halves h = widen(bounded(x));
         if (approximate) {
-            const f32v near = narrow({h.lo * normal_tanh(h.lo, exp_for_float).cdf,
-                                      h.hi * normal_tanh(h.hi, exp_for_float).cdf});
+            const f32v near = in_float64(bounded(x), [](f64v v) {
+                return v * normal_tanh(v, exp_for_float).cdf;
+            });
             return select(x > 15.0f, x, select(x < -15.0f, x * 0.0f, near));
         }
         // The larger of x and 0, minus |x| times the tail; -inf * 0 is NaN, as in the definition.
-        const f32v lost = narrow({tail(abs(h.lo)), tail(abs(h.hi))});
+        const f32v lost = in_float64(magnitude(x), [](f64v z) {
+            const NormalTail tail = normal_tail(z);
+            return z * tail.n / tail.d * tail.density;  // the division beside the exponential
+        });
         return fma(x, select(x > 0.0f, splat(1.0f), f32v{}), -lost);
-    }
-
-private:
-    static f64v tail(f64v z) {
-        const NormalTail n = normal_tail(z);
-        return z * n.ratio * n.exponential;
     }
 };
 
@@ -100,22 +97,18 @@ struct gelu_grad : gelu_base {
         return gy * (n.cdf + x * n.pdf);
     }
     f32v operator()(f32v gy, f32v x) const {
-        const Halves h = widen(bounded(x));
-        if (approximate) return gy * narrow({by_tanh(h.lo), by_tanh(h.hi)});
-        // 1 or 0, plus what is odd in x.
-        const f32v odd = narrow({tail(abs(h.lo)), tail(abs(h.hi))});
+        if (approximate) {
+            return gy * in_float64(bounded(x), [](f64v v) {
+                const Normal n = normal_tanh(v, exp_for_float);
+                return n.cdf + v * n.pdf;
+            });
+        }
+        // 1 or 0, plus what is odd in x: z pdf(z) - tail(z).
+        const f32v odd = in_float64(magnitude(x), [](f64v z) {
+            const NormalTail tail = normal_tail(z);
+            return (z * kDensity - tail.n / tail.d) * tail.density;
+        });
         return gy * select(x > 0.0f, 1.0f + odd, -odd);
-    }
-
-private:
-    static f64v by_tanh(f64v x) {
-        const Normal n = normal_tanh(x, exp_for_float);
-        return n.cdf + x * n.pdf;
-    }
-    // z pdf(z) - tail(z)
-    static f64v tail(f64v z) {
-        const NormalTail n = normal_tail(z);
-        return (z * kDensity - n.ratio) * n.exponential;
     }
 };
 
