@@ -243,7 +243,10 @@ void count_layout_copy() { ++copies; }
 std::uint64_t layout_copies() { return copies; }
 void reset_layout_copies() { copies = 0; }
 
-Workspace::Workspace(std::size_t bytes) : data_(allocate(bytes, capacity_)) {}
-Workspace::~Workspace() { release(data_, capacity_); }
+Workspace::Workspace(std::size_t bytes)
+    : capacity_(0), data_(bytes == 0 ? nullptr : allocate(bytes, capacity_)) {}
+Workspace::~Workspace() {
+    if (data_) release(data_, capacity_);
+}
 
 }  // namespace babygrad

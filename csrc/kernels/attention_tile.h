@@ -114,25 +114,18 @@ struct Range {
 template <class T, class Inner>
 void multiply(const Scratch<T>& c, const Matrix<T>& a, const Right<T>& b, std::int64_t m,
               std::int64_t columns, bool accumulate, const Inner& inner) {
-    const T* a_rows[kTileRows];
-    T* c_rows[kTileRows];
     each_tile(m, [&](std::int64_t i, int rows) {
-        for (int r = 0; r < rows; ++r) {
-            a_rows[r] = a.data + (i + r) * a.row;
-            c_rows[r] = c.row(i + r);
-        }
         const Range range = inner(i, rows);
         const std::int64_t length = std::max<std::int64_t>(range.end - range.begin, 0);
         for (std::int64_t j = 0; j < columns; j += kTileColumns<T>) {
             const RightPanel<T> right{
                 b.data + j / kTileColumns<T> * b.step + range.begin * b.stride, b.stride};
-            const TileOut<T> out{c_rows, j, nullptr, accumulate};
+            const OutMatrix<T> out{c.row(i) + j, c.ld, nullptr, accumulate};
+            const T* left = a.data + i * a.row + range.begin * a.column;
             if (a.column == 1)
-                full_tile(rows, LeftRows<T>{a_rows, 0, 1, range.begin, length}, right, out);
+                full_tile(rows, LeftMatrix<T>{left, a.row, length}, right, out);
             else
-                full_tile(rows,
-                          LeftStrided<T>{a_rows[0] + range.begin * a.column, a.column, length},
-                          right, out);
+                full_tile(rows, LeftStrided<T>{left, a.column, length}, right, out);
         }
     });
 }

@@ -130,7 +130,7 @@ struct ConvTask {
         each_tile(count, [&](std::int64_t i, int height) {
             any_tile(height, width,
                      LeftRows<T>{rows + i, table.stride(), block.segments, offset, block.length},
-                     right, TileOut<T>{y_rows + i, column, bias, !first});
+                     right, OutRows<T>{y_rows + i, column, bias, !first});
         });
     }
 };

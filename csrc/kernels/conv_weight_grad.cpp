@@ -61,7 +61,7 @@ struct OutputRows : WeightGrad<T> {
         each_tile(this->outputs, [&](std::int64_t i, int height) {
             for (int r = 0; r < height; ++r) rows[r] = out + (i + r) * this->row_size();
             full_tile(height, LeftStrided<T>{gy + i * left_pitch<T>(count), height, count}, x,
-                      TileOut<T>{rows, 0, nullptr, accumulate});
+                      OutRows<T>{rows, 0, nullptr, accumulate});
         });
     }
 
@@ -128,7 +128,7 @@ struct OutputColumns : WeightGrad<T> {
         each_tile(length, [&](std::int64_t i, int height) {
             for (int r = 0; r < height; ++r) rows[r] = out + (i + r) * this->row_size();
             full_tile(height, LeftColumns<T>{columns, group * this->windows.channels + i, count},
-                      RightPanel<T>{gy, kTileColumns<T>}, TileOut<T>{rows, 0, nullptr, accumulate});
+                      RightPanel<T>{gy, kTileColumns<T>}, OutRows<T>{rows, 0, nullptr, accumulate});
         });
     }
 

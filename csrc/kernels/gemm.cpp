@@ -59,11 +59,11 @@ void product(const Gemm<T>& g, bool parallel) {
 // Element offsets of the matrix at `index` of the leading axes.
 std::int64_t offset(const View& v, std::int64_t index) {
     std::int64_t bytes = 0;
-    for (int axis = v.ndim - 3; axis >= 0; --axis) {
+    for (int axis = v.ndim - 3; axis > 0; --axis) {
         bytes += index % v.shape[axis] * v.strides[axis];
         index /= v.shape[axis];
     }
-    return bytes;
+    return bytes + index * v.strides[0];
 }
 
 template <class T>

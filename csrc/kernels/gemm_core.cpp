@@ -1,6 +1,7 @@
 #include "kernels/gemm_core.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "kernels/pack.h"
 #include "memory.h"
@@ -28,6 +29,8 @@ constexpr std::int64_t kPackLeftPanels = 48;
 constexpr std::int64_t kPackTransposedPanels = 3;
 // Panels packed together, so that a right operand in memory is read in long runs.
 constexpr std::int64_t kPackPanels = 8;
+// A panel whose rows lie within this many bytes is as good as packed.
+constexpr std::int64_t kPanelBytes = 8192;
 // A right operand of at most this many elements is taken to be in the cache.
 constexpr std::int64_t kNearElements = 1 << 17;
 // Bound on the memory of the packed right operand, and on that of separate sums.
@@ -56,13 +59,10 @@ template <class T>
 void multiply_panel(const Gemm<T>& g, std::int64_t k, std::int64_t length, std::int64_t j,
                     const RightPanel<T>& right, const PackedLeft<T>& left) {
     const bool first = k == 0;
-    T* c_rows[kTileRows];
-    const T* a_rows[kTileRows];
     const std::int64_t width = g.n - j;
     const T* bias = first && g.bias ? g.bias + j : nullptr;
     each_tile(g.m, [&](std::int64_t i, int rows) {
-        for (int r = 0; r < rows; ++r) c_rows[r] = g.c + (i + r) * g.c_row;
-        const TileOut<T> out{c_rows, j, bias, g.accumulate || !first};
+        const OutMatrix<T> out{g.c + i * g.c_row + j, g.c_row, bias, g.accumulate || !first};
         if (left.data) {
             any_tile(rows, width, LeftStrided<T>{left.data + i * left.pitch, rows, length}, right,
                      out);
@@ -74,8 +74,8 @@ void multiply_panel(const Gemm<T>& g, std::int64_t k, std::int64_t length, std::
             pack_tile(g.a + i * g.a_row + k * g.a_column, g.a_row, g.a_column, rows, length, tile);
             any_tile(rows, width, LeftStrided<T>{tile, rows, length}, right, out);
         } else {
-            for (int r = 0; r < rows; ++r) a_rows[r] = g.a + (i + r) * g.a_row;
-            any_tile(rows, width, LeftRows<T>{a_rows, 0, 1, k, length}, right, out);
+            any_tile(rows, width, LeftMatrix<T>{g.a + i * g.a_row + k, g.a_row, length}, right,
+                     out);
         }
     });
     // The panel's part of the output is still in L1.
@@ -137,11 +137,19 @@ bool left_in_place(const Gemm<T>& g) {
     return g.a_row == 1 || g.a_column == 1 || g.k == 1;
 }
 
-// A few panels at a time, packed just before their use, or read in place by few rows.
+// Whether panels of the right operand are read where they lie: by few rows, or a small part of L1.
+template <class T>
+bool right_in_place(const Gemm<T>& g) {
+    if (g.b_column != 1) return false;
+    const std::int64_t spread = g.k * std::abs(g.b_row) * static_cast<std::int64_t>(sizeof(T));
+    return spread <= kPanelBytes || (g.m <= 2 * kTileRows && g.n * g.k <= kNearElements);
+}
+
+// A few panels at a time, packed just before their use, or read in place.
 template <class T>
 void gemm_panels(const Gemm<T>& g) {
     constexpr std::int64_t n = kTileColumns<T>;
-    const bool in_place = g.b_column == 1 && g.m <= 2 * kTileRows && g.n * g.k <= kNearElements;
+    const bool in_place = right_in_place(g);
     const std::int64_t group = g.n * g.k > kNearElements ? kPackPanels : 1;
     alignas(64) T one[kMaxInner * n];
     Workspace space(group > 1 ? static_cast<std::size_t>(group * kMaxInner * n) * sizeof(T) : 0);

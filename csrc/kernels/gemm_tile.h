@@ -5,9 +5,10 @@
 // the inner axis; callers bound the length of that axis (kMaxInner). Six rows by two vectors fill
 // 12 of 16 registers; measured on Zen 3 (AVX2, inner axis of 288 in L1) this is 99 % of the peak of
 // a register-only FMA loop. Unrolling the inner loop by hand makes GCC 12 spill and falls to 90 %;
-// so do accumulators in an array. The left operand is read in three ways, all in place:
+// so do accumulators in an array. The left operand is read in four ways, all in place:
 //
-//   LeftRows     a pointer per row (a matrix; the pixels of a convolution), in several segments
+//   LeftMatrix   rows a stride apart
+//   LeftRows     a pointer per row (the pixels of a convolution), in several segments
 //   LeftStrided  the rows of a tile side by side, a stride along the inner axis (packed or
 //                transposed)
 //   LeftColumns  the same with a pointer per inner index (pixels as the inner axis)
@@ -49,13 +50,14 @@ template <class T, int Rows>
 struct RowPointers {
     const T *r0, *r1, *r2, *r3, *r4, *r5;
 
-    BABYGRAD_INLINE RowPointers(const T* const* rows, std::int64_t offset) {
-        r0 = rows[0] + offset;
-        if constexpr (Rows > 1) r1 = rows[1] + offset;
-        if constexpr (Rows > 2) r2 = rows[2] + offset;
-        if constexpr (Rows > 3) r3 = rows[3] + offset;
-        if constexpr (Rows > 4) r4 = rows[4] + offset;
-        if constexpr (Rows > 5) r5 = rows[5] + offset;
+    template <class Row>
+    BABYGRAD_INLINE explicit RowPointers(const Row& row) {
+        r0 = row(0);
+        if constexpr (Rows > 1) r1 = row(1);
+        if constexpr (Rows > 2) r2 = row(2);
+        if constexpr (Rows > 3) r3 = row(3);
+        if constexpr (Rows > 4) r4 = row(4);
+        if constexpr (Rows > 5) r5 = row(5);
     }
     template <int I>
     BABYGRAD_INLINE T at(std::int64_t k) const {
@@ -77,6 +79,18 @@ struct Column {
     }
 };
 
+template <class T>
+struct LeftMatrix {
+    const T* data;
+    std::int64_t stride, length;
+
+    template <int Rows, class Step>
+    BABYGRAD_INLINE void walk(const Step& step) const {
+        const RowPointers<T, Rows> a([&](int i) { return data + i * stride; });
+        for (std::int64_t k = 0; k < length; ++k) step(a, k);
+    }
+};
+
 // Row i of segment t starts at rows[t * segment_stride + i] + offset.
 template <class T>
 struct LeftRows {
@@ -86,7 +100,8 @@ struct LeftRows {
     template <int Rows, class Step>
     BABYGRAD_INLINE void walk(const Step& step) const {
         for (std::int64_t t = 0; t < segments; ++t) {
-            const RowPointers<T, Rows> a(rows + t * segment_stride, offset);
+            const T* const* segment = rows + t * segment_stride;
+            const RowPointers<T, Rows> a([&](int i) { return segment[i] + offset; });
             for (std::int64_t k = 0; k < length; ++k) step(a, k);
         }
     }
@@ -147,13 +162,23 @@ struct RightRows {
     BABYGRAD_INLINE Walk walk() const { return {rows, offset}; }
 };
 
-// Where a tile goes: row i at rows[i] + column. `bias` (kTileColumns values) may be null.
+// Where a tile goes: rows a stride apart, or row i at rows[i] + column. `bias` (kTileColumns values)
+// may be null.
 template <class T>
-struct TileOut {
+struct OutMatrix {
+    T* data;
+    std::int64_t stride;
+    const T* bias;
+    bool accumulate;
+    BABYGRAD_INLINE T* row(std::int64_t i) const { return data + i * stride; }
+};
+template <class T>
+struct OutRows {
     T* const* rows;
     std::int64_t column;
     const T* bias;
     bool accumulate;
+    BABYGRAD_INLINE T* row(std::int64_t i) const { return rows[i] + column; }
 };
 
 template <class T>
@@ -201,28 +226,28 @@ struct Tile {
         });
     }
 
-    BABYGRAD_INLINE void finish(const TileOut<T>& out) {
-        if (out.accumulate)
-            each_row([&](RowSum<T>& c, auto i) { c.add(out.rows[i] + out.column); });
+    template <class Out>
+    BABYGRAD_INLINE void finish(const Out& out) {
+        if (out.accumulate) each_row([&](RowSum<T>& c, auto i) { c.add(out.row(i)); });
         if (out.bias) each_row([&](RowSum<T>& c, auto) { c.add(out.bias); });
-        each_row([&](RowSum<T>& c, auto i) { c.store_to(out.rows[i] + out.column); });
+        each_row([&](RowSum<T>& c, auto i) { c.store_to(out.row(i)); });
     }
 };
 
-template <class T, int Rows, class Left, class Right>
-__attribute__((noinline)) void tile(const Left& left, const Right& right, const TileOut<T>& out) {
+template <class T, int Rows, class Left, class Right, class Out>
+__attribute__((noinline)) void tile(const Left& left, const Right& right, const Out& out) {
     Tile<T, Rows> c;
     // A row may take two lines. Worth 5 % of a GPT or a CNN, whose outputs come from memory.
     c.each_row([&](RowSum<T>&, auto i) {
-        __builtin_prefetch(out.rows[i] + out.column, 1);
-        __builtin_prefetch(out.rows[i] + out.column + kTileColumns<T> - 1, 1);
+        __builtin_prefetch(out.row(i), 1);
+        __builtin_prefetch(out.row(i) + kTileColumns<T> - 1, 1);
     });
     c.multiply(left, right);
     c.finish(out);
 }
 
-template <class T, class Left, class Right>
-inline void full_tile(int rows, const Left& left, const Right& right, const TileOut<T>& out) {
+template <class T, class Left, class Right, template <class> class Out>
+inline void full_tile(int rows, const Left& left, const Right& right, const Out<T>& out) {
     switch (rows) {
         case 6: return tile<T, 6>(left, right, out);
         case 5: return tile<T, 5>(left, right, out);
@@ -234,17 +259,15 @@ inline void full_tile(int rows, const Left& left, const Right& right, const Tile
 }
 
 // A tile of which only `width` columns exist: computed whole beside the output, then copied.
-template <class T, class Left>
+template <class T, class Left, class Out>
 __attribute__((noinline)) void narrow_tile(int rows, std::int64_t width, const Left& left,
-                                           const RightPanel<T>& right, const TileOut<T>& out) {
+                                           const RightPanel<T>& right, const Out& out) {
     alignas(64) T values[kTileRows * kTileColumns<T>];
-    T* value_rows[kTileRows];
-    for (int i = 0; i < kTileRows; ++i) value_rows[i] = values + i * kTileColumns<T>;
-    full_tile(rows, left, right, TileOut<T>{value_rows, 0, nullptr, false});
+    full_tile(rows, left, right, OutMatrix<T>{values, kTileColumns<T>, nullptr, false});
     for (int i = 0; i < rows; ++i) {
-        T* c = out.rows[i] + out.column;
+        T* c = out.row(i);
         for (std::int64_t j = 0; j < width; ++j) {
-            T value = value_rows[i][j];
+            T value = values[i * kTileColumns<T> + j];
             if (out.accumulate) value += c[j];
             if (out.bias) value += out.bias[j];
             c[j] = value;
@@ -253,9 +276,9 @@ __attribute__((noinline)) void narrow_tile(int rows, std::int64_t width, const L
 }
 
 // `width` columns of a tile of `rows` rows.
-template <class T, class Left>
+template <class T, class Left, class Out>
 inline void any_tile(int rows, std::int64_t width, const Left& left, const RightPanel<T>& right,
-                     const TileOut<T>& out) {
+                     const Out& out) {
     if (width >= kTileColumns<T>)
         full_tile(rows, left, right, out);
     else

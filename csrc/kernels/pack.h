@@ -36,19 +36,22 @@ struct InnerBlocks {
         };
         if (length > kMaxInner)
             part = even(length, kMaxInner);
-        else if (length > 0 && segments > 0)
+        else if (length > 0 && segments > 1)
             group = even(segments, kMaxInner / length);
     }
 
     template <class Fn>
     void each(const Fn& fn) const {
         for (std::int64_t s = 0; s < segments; s += group)
-            for (std::int64_t k = 0; k < length; k += part) fn(find(s * length + k));
+            for (std::int64_t k = 0; k < length; k += part) fn(at(s, k));
+    }
+    // The block that begins at `offset` of a segment, and that of inner index k.
+    InnerBlock at(std::int64_t segment, std::int64_t offset) const {
+        return {segment, segment + group < segments ? group : segments - segment, offset,
+                offset + part < length ? part : length - offset};
     }
     InnerBlock find(std::int64_t k) const {
-        const std::int64_t s = k / length / group * group, offset = k % length / part * part;
-        return {s, s + group < segments ? group : segments - s, offset,
-                offset + part < length ? part : length - offset};
+        return at(k / length / group * group, k % length / part * part);
     }
     std::int64_t start(const InnerBlock& block) const {
         return block.segment * length + block.offset;

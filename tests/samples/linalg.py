@@ -1,3 +1,5 @@
+from functools import partial
+
 from babygrad import ops
 from samples import Sample, normal
 
@@ -20,6 +22,10 @@ SAMPLES = [
     Sample("linear", ops.linear, normal(2, 3), normal(3, 2), normal(1, 2)),
     Sample("linear", ops.linear, normal(2, 2, 3), normal(3, 2)),
     Sample("linear", ops.linear, normal(3), normal(3, 2), normal(2)),
+    *(
+        Sample("linear", partial(ops.linear, activation=f), normal(2, 3), normal(3, 2), normal(2))
+        for f in ("relu", "sigmoid", "tanh")
+    ),
     Sample("dot", ops.dot, normal(3), normal(3)),
     Sample("outer", ops.outer, normal(3), normal(2)),
     Sample("einsum", einsum("ij,jk->ik"), normal(2, 3), normal(3, 2)),
