@@ -181,7 +181,7 @@ class TensorFactories:
 def class_ids(
     labels: Any, num_classes: int, op: str, ignore_index: int | None = None, role: str = "label"
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Labels as int64, checked: whole numbers of [0, num_classes), or `ignore_index`.
+    """Labels as int64, checked: whole numbers of [0, num_classes); -1 for `ignore_index`.
 
     Raises
     ------
@@ -192,9 +192,10 @@ def class_ids(
     if raw.dtype.kind not in "biuf":
         raise TypeError(f"{op}: the {role} has dtype {raw.dtype}, which is not a number")
     ids = raw.astype(np.int64) if raw.dtype.kind != "f" else _whole(raw, op, role)
-    outside = (ids < 0) | (ids >= num_classes)
-    if ignore_index is not None:
-        outside &= ids != ignore_index
+    outside = ids.view(np.uint64) >= num_classes  # negative ones are large there
+    if ignore_index is not None and (ignored := ids == ignore_index).any():
+        outside &= ~ignored
+        ids = np.where(ignored, -1, ids)
     if outside.any():
         where = np.unravel_index(int(outside.argmax()), ids.shape)
         raise IndexError(

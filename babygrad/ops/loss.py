@@ -98,7 +98,8 @@ def cross_entropy(
     ids = _labels(op, x, target, shape, rows.shape[1], ignore_index)
     losses = CrossEntropy(ids._data)(rows)
     counts = _counts(ids, weight, rows)
-    losses = losses * counts if weight is not None else losses
+    if counts is not None and weight is not None:
+        losses = losses * counts
     if label_smoothing:
         spread = where(ids < 0, 0.0, -_weigh(logsoftmax(rows), weight).sum(-1))
         share = label_smoothing / rows.shape[1]
@@ -123,7 +124,7 @@ def nll_loss(
     ids = _labels("nll_loss", x, target, shape, rows.shape[1], ignore_index)
     picked = gather(rows, 1, unsqueeze(where(ids < 0, 0, ids), 1)).reshape(ids.shape)
     counts = _counts(ids, weight, rows)
-    losses = where(ids < 0, 0.0, -picked * counts)
+    losses = -picked if counts is None else where(ids < 0, 0.0, -picked * counts)
     return _weighted_mean("nll_loss", losses, counts, shape, reduction)
 
 
@@ -228,12 +229,12 @@ def _reduce(op: str, losses: Tensor, reduction: str) -> Tensor:
 
 
 def _weighted_mean(
-    op: str, losses: Tensor, counts: Tensor, shape: tuple[int, ...], reduction: str
+    op: str, losses: Tensor, counts: Tensor | None, shape: tuple[int, ...], reduction: str
 ) -> Tensor:
-    """The reduction of losses of which each counts as much as `counts` says."""
-    if reduction == "mean":
+    """The reduction of losses of which each counts as much as `counts` says, or 1."""
+    if reduction == "mean" and counts is not None:
         return losses.sum() / counts.sum()
-    return _reduce(op, losses.reshape(shape), reduction)
+    return _reduce(op, losses if losses.shape == shape else losses.reshape(shape), reduction)
 
 
 def _rows(op: str, x: Tensor, axis: int, weight: Tensor | None) -> tuple[Tensor, tuple[int, ...]]:
@@ -242,13 +243,13 @@ def _rows(op: str, x: Tensor, axis: int, weight: Tensor | None) -> tuple[Tensor,
         raise ValueError(f"{op}: x has shape (); it needs an axis of classes")
     axis = normalize_axis(op, axis if x.ndim > 1 else 0, x.ndim)
     check_channels(op, "weight", weight, x.shape[axis])
+    if x.ndim == 2 and axis == 1:
+        return x, x.shape[:1]
     others = tuple(i for i in range(x.ndim) if i != axis)
     shape = tuple(x.shape[i] for i in others)
     classes = x.shape[axis]
-    if x.ndim != 2 or axis != 1:
-        count = x.size // classes if classes else 0
-        x = permute(x, (*others, axis)).reshape((count, classes))
-    return x, shape
+    count = x.size // classes if classes else 0
+    return permute(x, (*others, axis)).reshape((count, classes)), shape
 
 
 def _labels(
@@ -261,12 +262,16 @@ def _labels(
             f"{op}: x has shape {x.shape} and the labels {ids.shape}; "
             f"labels must have the shape of x without its classes, {shape}"
         )
-    flat = like(ids.reshape(-1), x)
-    return where(flat == ignore_index, -1, flat)
+    return like(ids.reshape(-1), x)
 
 
-def _counts(ids: Tensor, weight: Tensor | None, rows: Tensor) -> Tensor:
-    """What each row counts in the mean: its class's weight, or 1; 0 when it is ignored."""
+def _counts(ids: Tensor, weight: Tensor | None, rows: Tensor) -> Tensor | None:
+    """What each row counts in the mean: its class's weight, or 1; 0 when it is ignored.
+
+    None when there are rows, and each counts 1.
+    """
+    if weight is None and ids.size and ids._data.min() >= 0:
+        return None
     present = (ids >= 0).astype(rows.dtype)
     return present if weight is None else take(weight, where(ids < 0, 0, ids), 0) * present
 
