@@ -1,6 +1,6 @@
-// Operations along one axis, written once for a pack of lines and used in two ways: along contiguous
-// memory a "line" is read a vector at a time and its lanes are joined at the end; across it, one
-// vector holds an element each of kLanes neighbouring lines and nothing needs joining.
+// Operations along one axis, written once for a pack of lines and used in two ways: along
+// contiguous memory a "line" is read a vector at a time and its lanes are joined at the end; across
+// it, one vector holds an element each of kLanes neighbouring lines and nothing needs joining.
 #pragma once
 
 #include "memory.h"
@@ -17,18 +17,26 @@ struct Line {
     std::int64_t step, next;
 };
 
-// Along: vectors of one line. `count` of its `n` elements remain at i.
+// Along: vectors of one line. The last one may be a part: `count` of its `n` elements remain at i.
 template <class T>
 struct Along {
     static constexpr std::int64_t stride = kLanes<T>;
+    struct Whole {
+        Vec<T> get(const Line& line, std::int64_t i, T) const {
+            return load(reinterpret_cast<const T*>(line.data) + i);
+        }
+        void put(const Line& line, std::int64_t i, Vec<T> v) const {
+            store(reinterpret_cast<T*>(line.data) + i, v);
+        }
+        Vec<T> mask(Vec<T> v, std::int64_t, T) const { return v; }
+    };
     std::int64_t n;
+    std::int64_t whole() const { return n / stride * stride; }
     Vec<T> get(const Line& line, std::int64_t i, T fill) const {
-        const T* p = reinterpret_cast<const T*>(line.data) + i;
-        return n - i >= stride ? load(p) : load_part(p, n - i, fill);
+        return load_part(reinterpret_cast<const T*>(line.data) + i, n - i, fill);
     }
     void put(const Line& line, std::int64_t i, Vec<T> v) const {
-        T* p = reinterpret_cast<T*>(line.data) + i;
-        n - i >= stride ? store(p, v) : store_part(p, v, n - i);
+        store_part(reinterpret_cast<T*>(line.data) + i, v, n - i);
     }
     template <class Fn>
     Vec<T> join(Vec<T> v, const Fn& fn) const {
@@ -36,7 +44,6 @@ struct Along {
     }
     // Lanes beyond the end, forced to `fill` before they enter a sum.
     Vec<T> mask(Vec<T> v, std::int64_t i, T fill) const {
-        if (n - i >= stride) return v;
         T lanes[kLanes<T>];
         store(lanes, v);
         for (std::int64_t k = n - i; k < stride; ++k) lanes[k] = fill;
@@ -44,24 +51,33 @@ struct Along {
     }
 };
 
-// Across: one element each of `lines` neighbouring lines.
+// Across: one element each of `lines` neighbouring lines; `dense` where these fill a vector with
+// adjacent elements in every operand.
 template <class T>
 struct Across {
     static constexpr std::int64_t stride = 1;
+    struct Whole {
+        Vec<T> get(const Line& line, std::int64_t i, T) const {
+            return load(reinterpret_cast<const T*>(line.data + i * line.step));
+        }
+        void put(const Line& line, std::int64_t i, Vec<T> v) const {
+            store(reinterpret_cast<T*>(line.data + i * line.step), v);
+        }
+        Vec<T> mask(Vec<T> v, std::int64_t, T) const { return v; }
+    };
     std::int64_t n;
     std::int64_t lines;
+    bool dense;
+    std::int64_t whole() const { return dense ? n : 0; }
     Vec<T> get(const Line& line, std::int64_t i, T fill) const {
         const char* p = line.data + i * line.step;
-        if (line.next == sizeof(T) && lines == kLanes<T>) return load(reinterpret_cast<const T*>(p));
         T lanes[kLanes<T>];
         for (int k = 0; k < kLanes<T>; ++k)
             lanes[k] = k < lines ? *reinterpret_cast<const T*>(p + k * line.next) : fill;
         return load(lanes);
     }
     void put(const Line& line, std::int64_t i, Vec<T> v) const {
-        char* p = line.data + i * line.step;
-        if (line.next == sizeof(T) && lines == kLanes<T>) return store(reinterpret_cast<T*>(p), v);
-        store_strided<T>(p, line.next, v, lines);
+        store_strided<T>(line.data + i * line.step, line.next, v, lines);
     }
     template <class Fn>
     Vec<T> join(Vec<T> v, const Fn&) const {
@@ -70,24 +86,45 @@ struct Across {
     Vec<T> mask(Vec<T> v, std::int64_t, T) const { return v; }
 };
 
-// A sum in blocks, so that its error does not grow with the line's length.
-template <class V>
-struct BlockedSum {
-    V total{}, block{};
-    int entered = 0;
-    void add(V v) {
-        block = block + v;
-        if (++entered == 64) flush();
-    }
-    void flush() {
-        total = total + block;
-        block = V{};
-        entered = 0;
-    }
-};
+// Calls fn(part, i) for the vectors of a pack: `part` reads and writes them, and knows while it is
+// compiled whether they are whole.
+template <class Pack, class Fn>
+inline void for_vectors(const Pack& pack, const Fn& fn) {
+    std::int64_t i = 0;
+    for (const std::int64_t whole = pack.whole(); i < whole; i += Pack::stride)
+        fn(typename Pack::Whole(), i);
+    for (; i < pack.n; i += Pack::stride) fn(pack, i);
+}
+
+// The sum of term(part, i) over the vectors of a pack: in four sums, whose additions do not wait
+// for each other, and in blocks, so that the error does not grow with the line's length.
+template <class Pack, class Term>
+inline auto sum_of(const Pack& pack, const Term& term) {
+    using Value = decltype(term(pack, std::int64_t{}));
+    constexpr std::int64_t step = Pack::stride;
+    Value total{};
+    const auto add = [&](const auto& part, std::int64_t i, std::int64_t end) {
+        while (i < end) {
+            const std::int64_t stop = end - i < 64 * step ? end : i + 64 * step;
+            Value sums[4] = {};
+            for (; i + 3 * step < stop; i += 4 * step)
+                for (int k = 0; k < 4; ++k) sums[k] = sums[k] + term(part, i + k * step);
+            for (; i < stop; i += step) sums[0] = sums[0] + term(part, i);
+            total = total + ((sums[0] + sums[1]) + (sums[2] + sums[3]));
+        }
+    };
+    add(typename Pack::Whole(), 0, pack.whole());
+    add(pack, pack.whole(), pack.n);
+    return total;
+}
 template <class Pack, class V>
-inline V finish_sum(const Pack& pack, BlockedSum<V> sum) {
-    return pack.join(sum.total + sum.block, [](auto a, auto b) { return a + b; });
+inline V join_sum(const Pack& pack, V sum) {
+    return pack.join(sum, [](auto a, auto b) { return a + b; });
+}
+// The same of one vector, joined.
+template <class Pack, class Term>
+inline auto joined_sum_of(const Pack& pack, const Term& term) {
+    return join_sum(pack, sum_of(pack, term));
 }
 
 // Calls fn(pack, lines...) for every line along the last axis of the views, which are of one shape
@@ -118,15 +155,17 @@ inline void for_lines(const View* const (&views)[count], const Fn& fn) {
             nest_offsets(nest, inner, i / packs, data);
             const std::int64_t first = i % packs * pack;
             Line lines[count];
+            bool dense = width - first >= pack;
             for (int k = 0; k < count; ++k) {
                 const bool scalar = views[k]->ndim < views[0]->ndim;
                 lines[k] = {data[k] + first * nest.strides[inner][k],
                             scalar ? 0 : stride(*views[k], -1), nest.strides[inner][k]};
+                dense = dense && (scalar || lines[k].next == sizeof(T));
             }
             if (along)
                 fn(Along<T>{n}, lines);
             else
-                fn(Across<T>{n, width - first < pack ? width - first : pack}, lines);
+                fn(Across<T>{n, width - first < pack ? width - first : pack, dense}, lines);
         }
     });
 }

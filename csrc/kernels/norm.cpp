@@ -1,6 +1,6 @@
-// Layer and RMS normalization: each row is read from the cache after the first pass; variances take
-// two passes; sums run in blocks. The gradients of w and b are added up per chunk of rows and then in
-// float64 over the chunks. Cost: memory bandwidth.
+// Layer and RMS normalization: each row is read from the cache after the first pass; variances
+// take two passes; sums run in blocks. The gradients of w and b are added up per chunk of rows and
+// then in float64 over the chunks. Cost: memory bandwidth.
 #include "kernels/norm.h"
 
 #include <cmath>
@@ -23,51 +23,75 @@ Line line_at(const View& view, std::int64_t row, std::int64_t n) {
 std::int64_t rows_per_chunk(std::int64_t n) { return n < 16384 ? 16384 / n : 1; }
 
 template <class T>
-void layer_norm(const LayerNormArgs& a) {
+void normalize_row(const LayerNormArgs& a, std::int64_t r) {
     const std::int64_t n = a.x.shape[1];
     const Along<T> row{n};
+    const Line x = line_at<T>(a.x, r, n), y = line_at<T>(a.y, r, n);
     const Line w{a.w.data, sizeof(T), 0}, b{a.b.data, sizeof(T), 0};
     const T size = static_cast<T>(n);
-    parallel_ranges(a.x.shape[0], rows_per_chunk(n), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t r = begin; r < end; ++r) {
-            const Line x = line_at<T>(a.x, r, n), y = line_at<T>(a.y, r, n);
-            Vec<T> mean{};
-            if (a.mean.data) {
-                BlockedSum<Vec<T>> sum;
-                for (std::int64_t i = 0; i < n; i += kLanes<T>) sum.add(row.get(x, i, 0));
-                mean = finish_sum(row, sum) / size;
-                data_as<T>(a.mean)[r] = mean[0];
-            }
-            BlockedSum<Vec<T>> squares;
-            for (std::int64_t i = 0; i < n; i += kLanes<T>) {
-                const Vec<T> d = row.mask(row.get(x, i, 0) - mean, i, 0);
-                squares.add(d * d);
-            }
-            const T var = finish_sum(row, squares)[0] / size;
-            const T rstd = 1 / std::sqrt(var + static_cast<T>(a.eps));
-            data_as<T>(a.rstd)[r] = rstd;
-            for (std::int64_t i = 0; i < n; i += kLanes<T>) {
-                Vec<T> v = (row.get(x, i, 0) - mean) * rstd;
-                if (a.w.data) v = v * row.get(w, i, 0);
-                if (a.b.data) v = v + row.get(b, i, 0);
-                row.put(y, i, v);
-            }
-        }
+    Vec<T> mean{};
+    if (a.mean.data) {
+        mean = joined_sum_of(row, [&](const auto& part, std::int64_t i) {
+            return part.get(x, i, 0);
+        }) / size;
+        data_as<T>(a.mean)[r] = mean[0];
+    }
+    const Vec<T> squares = joined_sum_of(row, [&](const auto& part, std::int64_t i) {
+        const Vec<T> d = part.mask(part.get(x, i, 0) - mean, i, 0);
+        return d * d;
+    });
+    const T rstd = 1 / std::sqrt(squares[0] / size + static_cast<T>(a.eps));
+    data_as<T>(a.rstd)[r] = rstd;
+    const bool scales = w.data, shifts = b.data;
+    for_vectors(row, [&](const auto& part, std::int64_t i) {
+        Vec<T> v = (part.get(x, i, 0) - mean) * rstd;
+        if (scales) v = v * part.get(w, i, 0);
+        if (shifts) v = v + part.get(b, i, 0);
+        part.put(y, i, v);
     });
 }
 
-// gw and gb of a chunk of rows: two sums of n beside each other.
 template <class T>
-void add_weight_gradients(const LayerNormGradArgs& a, std::int64_t r, T* gw, T* gb) {
-    const std::int64_t n = a.x.shape[1];
-    const T mean = a.mean.data ? data_as<T>(a.mean)[r] : 0, rstd = data_as<T>(a.rstd)[r];
-    const T* x = data_as<T>(a.x) + r * n;
-    const T* gy = data_as<T>(a.gy) + r * n;
-    for (std::int64_t i = 0; i < n; ++i) {
-        gw[i] += gy[i] * ((x[i] - mean) * rstd);
-        gb[i] += gy[i];
-    }
+void layer_norm(const LayerNormArgs& a) {
+    parallel_ranges(a.x.shape[0], rows_per_chunk(a.x.shape[1]),
+                    [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t r = begin; r < end; ++r) normalize_row<T>(a, r);
+    });
 }
+
+// Adds what `rows` rows give to gw and gb, which stand beside each other in `sums`.
+template <int rows, class T>
+void add_weight_gradients(const LayerNormGradArgs& a, std::int64_t r, T* sums) {
+    const std::int64_t n = a.x.shape[1];
+    const Along<T> row{n};
+    const Line gw{reinterpret_cast<char*>(sums), sizeof(T), 0};
+    const Line gb{reinterpret_cast<char*>(sums + n), sizeof(T), 0};
+    Line x[rows], gy[rows];
+    Vec<T> mean[rows], rstd[rows];
+    for (int k = 0; k < rows; ++k) {
+        x[k] = line_at<T>(a.x, r + k, n);
+        gy[k] = line_at<T>(a.gy, r + k, n);
+        mean[k] = splat(a.mean.data ? data_as<T>(a.mean)[r + k] : 0);
+        rstd[k] = splat(data_as<T>(a.rstd)[r + k]);
+    }
+    for_vectors(row, [&](const auto& part, std::int64_t i) {
+        Vec<T> w = part.get(gw, i, 0), b = part.get(gb, i, 0);
+        for (int k = 0; k < rows; ++k) {
+            const Vec<T> g = part.get(gy[k], i, 0);
+            w = w + g * ((part.get(x[k], i, 0) - mean[k]) * rstd[k]);
+            b = b + g;
+        }
+        part.put(gw, i, w);
+        part.put(gb, i, b);
+    });
+}
+
+// Two sums that are taken together.
+template <class V>
+struct Two {
+    V a, b;
+    friend Two operator+(Two x, Two y) { return {x.a + y.a, x.b + y.b}; }
+};
 
 template <class T>
 void input_gradient(const LayerNormGradArgs& a, std::int64_t r) {
@@ -76,21 +100,45 @@ void input_gradient(const LayerNormGradArgs& a, std::int64_t r) {
     const Line w{a.w.data, sizeof(T), 0};
     const Line x = line_at<T>(a.x, r, n), gy = line_at<T>(a.gy, r, n), gx = line_at<T>(a.gx, r, n);
     const T mean = a.mean.data ? data_as<T>(a.mean)[r] : 0, rstd = data_as<T>(a.rstd)[r];
-    const auto upstream = [&](std::int64_t i) {
-        const Vec<T> g = row.get(gy, i, 0);
-        return a.w.data ? g * row.get(w, i, 0) : g;
+    const bool scales = w.data;
+    const auto upstream = [&](const auto& part, std::int64_t i) {
+        const Vec<T> g = part.get(gy, i, 0);
+        return scales ? g * part.get(w, i, 0) : g;
     };
-    BlockedSum<Vec<T>> sum, along;
-    for (std::int64_t i = 0; i < n; i += kLanes<T>) {
-        const Vec<T> g = upstream(i);
-        sum.add(g);
-        along.add(g * ((row.get(x, i, 0) - mean) * rstd));
-    }
-    const T mean_along = finish_sum(row, along)[0] / static_cast<T>(n);
-    const T mean_g = a.mean.data ? finish_sum(row, sum)[0] / static_cast<T>(n) : 0;
-    for (std::int64_t i = 0; i < n; i += kLanes<T>) {
-        const Vec<T> x_hat = (row.get(x, i, 0) - mean) * rstd;
-        row.put(gx, i, (upstream(i) - mean_g - x_hat * mean_along) * rstd);
+    const auto normalized = [&](const auto& part, std::int64_t i) {
+        return (part.get(x, i, 0) - mean) * rstd;
+    };
+    const auto sums = sum_of(row, [&](const auto& part, std::int64_t i) {
+        const Vec<T> g = upstream(part, i);
+        return Two<Vec<T>>{g, g * normalized(part, i)};
+    });
+    const T mean_g = a.mean.data ? join_sum(row, sums.a)[0] / static_cast<T>(n) : 0;
+    const T mean_along = join_sum(row, sums.b)[0] / static_cast<T>(n);
+    for_vectors(row, [&](const auto& part, std::int64_t i) {
+        const Vec<T> g = upstream(part, i) - mean_g - normalized(part, i) * mean_along;
+        part.put(gx, i, g * rstd);
+    });
+}
+
+// All gradients of `rows` rows.
+template <int rows, class T>
+void add_rows(const LayerNormGradArgs& a, std::int64_t r, T* sums) {
+    for (int k = 0; k < rows; ++k) input_gradient<T>(a, r + k);
+    if (a.gw.data) add_weight_gradients<rows, T>(a, r, sums);
+}
+
+// The sums over the chunks, whose parts stand `step` apart; by blocks of columns, so that memory is
+// read in runs.
+template <class T>
+void join_chunks(const T* partial, std::int64_t chunks, std::int64_t step, T* sums,
+                 std::int64_t n) {
+    constexpr std::int64_t width = 64;
+    for (std::int64_t first = 0; first < n; first += width) {
+        const std::int64_t columns = n - first < width ? n - first : width;
+        double total[width] = {};
+        for (std::int64_t c = 0; c < chunks; ++c)
+            for (std::int64_t i = 0; i < columns; ++i) total[i] += partial[c * step + first + i];
+        for (std::int64_t i = 0; i < columns; ++i) sums[first + i] = static_cast<T>(total[i]);
     }
 }
 
@@ -101,23 +149,14 @@ void layer_norm_grad(const LayerNormGradArgs& a) {
     const Workspace workspace(static_cast<std::size_t>(2 * chunks * n) * sizeof(T));
     T* partial = workspace.as<T>();
     parallel_ranges(rows, grain, [&](std::int64_t begin, std::int64_t end) {
-        T* gw = partial + begin / grain * 2 * n;
-        if (a.gw.data) std::memset(gw, 0, static_cast<std::size_t>(2 * n) * sizeof(T));
-        for (std::int64_t r = begin; r < end; ++r) {
-            input_gradient<T>(a, r);
-            if (a.gw.data) add_weight_gradients<T>(a, r, gw, gw + n);
-        }
+        T* sums = partial + begin / grain * 2 * n;
+        if (a.gw.data) std::memset(sums, 0, static_cast<std::size_t>(2 * n) * sizeof(T));
+        std::int64_t r = begin;
+        for (; r + 4 <= end; r += 4) add_rows<4>(a, r, sums);
+        for (; r < end; ++r) add_rows<1>(a, r, sums);
     });
-    if (!a.gw.data) return;
-    for (std::int64_t i = 0; i < n; ++i) {
-        double gw = 0, gb = 0;
-        for (std::int64_t c = 0; c < chunks; ++c) {
-            gw += partial[c * 2 * n + i];
-            gb += partial[c * 2 * n + n + i];
-        }
-        data_as<T>(a.gw)[i] = static_cast<T>(gw);
-        if (a.gb.data) data_as<T>(a.gb)[i] = static_cast<T>(gb);
-    }
+    if (a.gw.data) join_chunks(partial, chunks, 2 * n, data_as<T>(a.gw), n);
+    if (a.gb.data) join_chunks(partial + n, chunks, 2 * n, data_as<T>(a.gb), n);
 }
 
 }  // namespace

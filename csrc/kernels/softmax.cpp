@@ -15,35 +15,33 @@ constexpr T kInfinity = static_cast<T>(__builtin_inf());
 template <class T, class Pack>
 Vec<T> line_max(const Pack& pack, const Line& x) {
     Vec<T> m = splat(-kInfinity<T>);
-    for (std::int64_t i = 0; i < pack.n; i += Pack::stride)
-        m = max_nan(m, pack.get(x, i, -kInfinity<T>));
+    for_vectors(pack, [&](const auto& part, std::int64_t i) {
+        m = max_nan(m, part.get(x, i, -kInfinity<T>));
+    });
     return pack.join(m, [](T a, T b) { return a > b || a != a ? a : b; });
 }
 
 // The sum of exp(x - shift).
 template <class T, class Pack>
 Vec<T> line_exp_sum(const Pack& pack, const Line& x, Vec<T> shift) {
-    BlockedSum<Vec<T>> sum;
-    for (std::int64_t i = 0; i < pack.n; i += Pack::stride)
-        sum.add(pack.mask(exp(pack.get(x, i, -kInfinity<T>) - shift), i, 0));
-    return finish_sum(pack, sum);
+    return joined_sum_of(pack, [&](const auto& part, std::int64_t i) {
+        return part.mask(exp(part.get(x, i, -kInfinity<T>) - shift), i, 0);
+    });
 }
 
 template <class T>
 void softmax(const View& x, const View& y) {
     const View* const views[] = {&x, &y};
     for_lines<T>(views, [](const auto& pack, const Line* line) {
-        constexpr std::int64_t step = std::decay_t<decltype(pack)>::stride;
         const Vec<T> shift = line_max<T>(pack, line[0]);
-        BlockedSum<Vec<T>> sum;
-        for (std::int64_t i = 0; i < pack.n; i += step) {
-            const Vec<T> e = exp(pack.get(line[0], i, -kInfinity<T>) - shift);
-            pack.put(line[1], i, e);
-            sum.add(pack.mask(e, i, 0));
-        }
-        const Vec<T> total = finish_sum(pack, sum);
-        for (std::int64_t i = 0; i < pack.n; i += step)
-            pack.put(line[1], i, pack.get(line[1], i, 0) / total);
+        const Vec<T> total = joined_sum_of(pack, [&](const auto& part, std::int64_t i) {
+            const Vec<T> e = exp(part.get(line[0], i, -kInfinity<T>) - shift);
+            part.put(line[1], i, e);
+            return part.mask(e, i, 0);
+        });
+        for_vectors(pack, [&](const auto& part, std::int64_t i) {
+            part.put(line[1], i, part.get(line[1], i, 0) / total);
+        });
     });
 }
 
@@ -51,11 +49,11 @@ template <class T>
 void log_softmax(const View& x, const View& y) {
     const View* const views[] = {&x, &y};
     for_lines<T>(views, [](const auto& pack, const Line* line) {
-        constexpr std::int64_t step = std::decay_t<decltype(pack)>::stride;
         const Vec<T> shift = line_max<T>(pack, line[0]);
         const Vec<T> log_sum = log(line_exp_sum<T>(pack, line[0], shift));
-        for (std::int64_t i = 0; i < pack.n; i += step)
-            pack.put(line[1], i, pack.get(line[0], i, 0) - shift - log_sum);
+        for_vectors(pack, [&](const auto& part, std::int64_t i) {
+            part.put(line[1], i, part.get(line[0], i, 0) - shift - log_sum);
+        });
     });
 }
 
@@ -63,13 +61,12 @@ template <class T>
 void softmax_grad(const View& gy, const View& y, const View& gx) {
     const View* const views[] = {&gy, &y, &gx};
     for_lines<T>(views, [](const auto& pack, const Line* line) {
-        constexpr std::int64_t step = std::decay_t<decltype(pack)>::stride;
-        BlockedSum<Vec<T>> sum;
-        for (std::int64_t i = 0; i < pack.n; i += step)
-            sum.add(pack.get(line[0], i, 0) * pack.get(line[1], i, 0));
-        const Vec<T> inner = finish_sum(pack, sum);
-        for (std::int64_t i = 0; i < pack.n; i += step)
-            pack.put(line[2], i, pack.get(line[1], i, 0) * (pack.get(line[0], i, 0) - inner));
+        const Vec<T> inner = joined_sum_of(pack, [&](const auto& part, std::int64_t i) {
+            return part.get(line[0], i, 0) * part.get(line[1], i, 0);
+        });
+        for_vectors(pack, [&](const auto& part, std::int64_t i) {
+            part.put(line[2], i, part.get(line[1], i, 0) * (part.get(line[0], i, 0) - inner));
+        });
     });
 }
 
@@ -77,13 +74,12 @@ template <class T>
 void log_softmax_grad(const View& gy, const View& y, const View& gx) {
     const View* const views[] = {&gy, &y, &gx};
     for_lines<T>(views, [](const auto& pack, const Line* line) {
-        constexpr std::int64_t step = std::decay_t<decltype(pack)>::stride;
-        BlockedSum<Vec<T>> sum;
-        for (std::int64_t i = 0; i < pack.n; i += step) sum.add(pack.get(line[0], i, 0));
-        const Vec<T> total = finish_sum(pack, sum);
-        for (std::int64_t i = 0; i < pack.n; i += step)
-            pack.put(line[2], i,
-                     pack.get(line[0], i, 0) - exp(pack.get(line[1], i, 0)) * total);
+        const Vec<T> total = joined_sum_of(pack, [&](const auto& part, std::int64_t i) {
+            return part.get(line[0], i, 0);
+        });
+        for_vectors(pack, [&](const auto& part, std::int64_t i) {
+            part.put(line[2], i, part.get(line[0], i, 0) - exp(part.get(line[1], i, 0)) * total);
+        });
     });
 }
 
@@ -138,7 +134,7 @@ void cross_entropy_grad(const View& gy, const View& x, const View& lse, const Vi
             for (std::int64_t i = 0; i < n; i += kLanes<T>) {
                 const Line in{x.data + row * x.strides[0] + i * x.strides[1], 0, x.strides[1]};
                 const std::int64_t m = n - i < kLanes<T> ? n - i : kLanes<T>;
-                const Vec<T> p = exp(Across<T>{n, m}.get(in, 0, 0) - shift);
+                const Vec<T> p = exp(Across<T>{n, m, false}.get(in, 0, 0) - shift);
                 store_part(out + i, t < 0 ? Vec<T>{} : p * g, m);
             }
             if (t >= 0) {
