@@ -23,7 +23,7 @@ namespace {
 
 // A worker polls this long for the next job before it sleeps. A training step's kernels follow one
 // another within tens of microseconds, and waking a sleeper costs 20 to 60.
-constexpr std::chrono::microseconds kSpinTime{300};
+constexpr std::chrono::microseconds kSpinTime{1000};
 
 std::atomic<bool> flush_denormal{false};
 thread_local bool inside_job = false;
