@@ -69,6 +69,10 @@ CASES = {
     "depthwise, odd channels": Case((1, 9, 9, 13), (3, 3, 1, 13), (2, 2), same(3), groups=13),
     "depthwise, few channels": Case((2, 7, 8, 3), (5, 5, 1, 3), padding=same(5), groups=3),
     "depthwise, dilated": Case((1, 9, 9, 16), (3, 3, 1, 16), (1, 1), same(3, 2), (2, 2), 16),
+    "depthwise, several patches": Case(
+        (2, 12, 13, 19), (5, 4, 1, 19), padding=((2, 2), (1, 2)), groups=19
+    ),
+    "depthwise, stride 2": Case((2, 9, 21, 19), (4, 3, 1, 19), (2, 2), same(3), groups=19),
     "depthwise, multiplier": Case((1, 8, 8, 6), (3, 3, 1, 12), padding=same(3), groups=6),
     "unused rows": Case((1, 8, 9, 8), (3, 3, 8, 8), stride=(4, 5)),
     "padding beyond the kernel": Case((1, 3, 3, 8), (2, 2, 8, 8), padding=((5, 4), (3, 6))),
