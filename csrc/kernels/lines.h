@@ -127,47 +127,89 @@ inline auto joined_sum_of(const Pack& pack, const Term& term) {
     return join_sum(pack, sum_of(pack, term));
 }
 
-// Calls fn(pack, lines...) for every line along the last axis of the views, which are of one shape
+// The axes other than the last of views of one shape, some without its last axis.
+template <int count>
+struct Heads {
+    Nest nest;
+    std::int64_t width, outer = 1;  // the innermost of these axes, and the product of the others
+    bool along = true;              // the last axis is contiguous
+    bool beside = true;             // the innermost of the others is, for views that have the last
+    std::int64_t step[count];       // along the last axis; 0 where there is none
+
+    Heads(const View* const (&views)[count], std::int64_t item) {
+        View heads[count];
+        const View* pointers[count];
+        for (int k = 0; k < count; ++k) {
+            const bool scalar = views[k]->ndim < views[0]->ndim;
+            heads[k] = *views[k];
+            heads[k].ndim = views[0]->ndim - 1;
+            pointers[k] = &heads[k];
+            step[k] = scalar ? 0 : stride(*views[k], -1);
+            along = along && (scalar || step[k] == item);
+        }
+        nest = make_nest(pointers, count);
+        const int inner = nest.ndim - 1;
+        width = nest.shape[inner];
+        for (int i = 0; i < inner; ++i) outer *= nest.shape[i];
+        for (int k = 0; k < count; ++k)
+            beside = beside &&
+                     (views[k]->ndim < views[0]->ndim || nest.strides[inner][k] == item);
+    }
+    // The lines that begin at `first` of the innermost axis.
+    void lines(Line (&out)[count], std::int64_t position, std::int64_t first) const {
+        const int inner = nest.ndim - 1;
+        char* data[kMaxOperands];
+        nest_offsets(nest, inner, position, data);
+        for (int k = 0; k < count; ++k) {
+            const std::int64_t next = nest.strides[inner][k];
+            out[k] = {data[k] + first * next, step[k], next};
+        }
+    }
+};
+constexpr std::int64_t kLineWork = 1 << 14;  // elements per chunk, at least
+
+// Calls fn(pack, lines) for every line along the last axis of the views, which are of one shape
 // apart from their last axis.
 template <class T, class Fn, int count>
 inline void for_lines(const View* const (&views)[count], const Fn& fn) {
     const std::int64_t n = dim(*views[0], -1);
-    View heads[count];
-    const View* head_views[count];
-    bool along = true;
-    for (int k = 0; k < count; ++k) {
-        heads[k] = *views[k];
-        heads[k].ndim = views[0]->ndim - 1;
-        head_views[k] = &heads[k];
-        along = along && (views[k]->ndim < views[0]->ndim || stride(*views[k], -1) == sizeof(T));
-    }
-    const Nest nest = make_nest(head_views, count);
-    const int inner = nest.ndim - 1;
-    const std::int64_t width = nest.shape[inner];
-    const std::int64_t pack = along ? 1 : kLanes<T>, packs = ceil_div(width, pack);
-    std::int64_t outer = 1;
-    for (int i = 0; i < inner; ++i) outer *= nest.shape[i];
-    constexpr std::int64_t work = 1 << 14;
-    const std::int64_t grain = n * pack < work ? work / (n * pack) : 1;
-    parallel_ranges(outer * packs, grain, [&](std::int64_t begin, std::int64_t end) {
+    const Heads<count> heads(views, sizeof(T));
+    const std::int64_t pack = heads.along ? 1 : kLanes<T>, packs = ceil_div(heads.width, pack);
+    const std::int64_t grain = n * pack < kLineWork ? kLineWork / (n * pack) : 1;
+    parallel_ranges(heads.outer * packs, grain, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) {
-            char* data[kMaxOperands];
-            nest_offsets(nest, inner, i / packs, data);
-            const std::int64_t first = i % packs * pack;
+            const std::int64_t first = i % packs * pack, left = heads.width - first;
             Line lines[count];
-            bool dense = width - first >= pack;
-            for (int k = 0; k < count; ++k) {
-                const bool scalar = views[k]->ndim < views[0]->ndim;
-                lines[k] = {data[k] + first * nest.strides[inner][k],
-                            scalar ? 0 : stride(*views[k], -1), nest.strides[inner][k]};
-                dense = dense && (scalar || lines[k].next == sizeof(T));
-            }
-            if (along)
+            heads.lines(lines, i / packs, first);
+            if (heads.along) {
                 fn(Along<T>{n}, lines);
-            else
-                fn(Across<T>{n, width - first < pack ? width - first : pack, dense}, lines);
+                continue;
+            }
+            fn(Across<T>{n, left < pack ? left : pack, heads.beside && left >= pack}, lines);
         }
     });
+}
+
+// Lines across rows of adjacent elements: calls fn(lines, n, columns) for strips of up to kStrip
+// columns, so that memory is read in runs of cache lines. False where the layout is another.
+constexpr std::int64_t kStrip = 128;
+template <class T, class Fn, int count>
+inline bool for_strips(const View* const (&views)[count], const Fn& fn) {
+    const std::int64_t n = dim(*views[0], -1);
+    const Heads<count> heads(views, sizeof(T));
+    if (heads.along || !heads.beside || heads.width < kLanes<T>) return false;
+    const std::int64_t strip = heads.width < kStrip ? heads.width : kStrip;
+    const std::int64_t strips = ceil_div(heads.width, strip);
+    const std::int64_t grain = n * strip < kLineWork ? kLineWork / (n * strip) : 1;
+    parallel_ranges(heads.outer * strips, grain, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+            const std::int64_t first = i % strips * strip, left = heads.width - first;
+            Line lines[count];
+            heads.lines(lines, i / strips, first);
+            fn(lines, n, left < strip ? left : strip);
+        }
+    });
+    return true;
 }
 
 }  // namespace

@@ -57,30 +57,73 @@ void log_softmax(const View& x, const View& y) {
     });
 }
 
+// Row i of a strip, as a line along it.
 template <class T>
-void softmax_grad(const View& gy, const View& y, const View& gx) {
+Line strip_row(const Line& line, std::int64_t i) {
+    return {line.data + i * line.step, sizeof(T), 0};
+}
+
+template <class T, class Term, class Result>
+void gradient_of_strip(const Line* line, std::int64_t n, std::int64_t columns, const Term& term,
+                       const Result& result) {
+    const Along<T> strip{columns};
+    T totals[kStrip] = {}, blocks[kStrip];
+    const Line total{reinterpret_cast<char*>(totals), sizeof(T), 0};
+    const Line block{reinterpret_cast<char*>(blocks), sizeof(T), 0};
+    for (std::int64_t i = 0; i < n;) {
+        const std::int64_t end = n - i < 64 ? n : i + 64;
+        for (T& sum : blocks) sum = 0;
+        for (; i < end; ++i) {
+            const Line gy = strip_row<T>(line[0], i), y = strip_row<T>(line[1], i);
+            for_vectors(strip, [&](const auto& part, std::int64_t c) {
+                const Vec<T> t = term(part.get(gy, c, 0), part.get(y, c, 0));
+                part.put(block, c, part.get(block, c, 0) + t);
+            });
+        }
+        for (int c = 0; c < kStrip; ++c) totals[c] += blocks[c];
+    }
+    for (std::int64_t i = 0; i < n; ++i) {
+        const Line gy = strip_row<T>(line[0], i), y = strip_row<T>(line[1], i);
+        const Line gx = strip_row<T>(line[2], i);
+        for_vectors(strip, [&](const auto& part, std::int64_t c) {
+            part.put(gx, c,
+                     result(part.get(gy, c, 0), part.get(y, c, 0), part.get(total, c, 0)));
+        });
+    }
+}
+
+// result(gy, y, the sum of term(gy, y) over the line).
+template <class T, class Term, class Result>
+void gradient(const View& gy, const View& y, const View& gx, const Term& term,
+              const Result& result) {
     const View* const views[] = {&gy, &y, &gx};
-    for_lines<T>(views, [](const auto& pack, const Line* line) {
-        const Vec<T> inner = joined_sum_of(pack, [&](const auto& part, std::int64_t i) {
-            return part.get(line[0], i, 0) * part.get(line[1], i, 0);
+    const auto strip = [&](const Line* line, std::int64_t n, std::int64_t columns) {
+        gradient_of_strip<T>(line, n, columns, term, result);
+    };
+    if (for_strips<T>(views, strip)) return;
+    for_lines<T>(views, [&](const auto& pack, const Line* line) {
+        const Vec<T> total = joined_sum_of(pack, [&](const auto& part, std::int64_t i) {
+            return term(part.get(line[0], i, 0), part.get(line[1], i, 0));
         });
         for_vectors(pack, [&](const auto& part, std::int64_t i) {
-            part.put(line[2], i, part.get(line[1], i, 0) * (part.get(line[0], i, 0) - inner));
+            part.put(line[2], i,
+                     result(part.get(line[0], i, 0), part.get(line[1], i, 0), total));
         });
     });
 }
 
 template <class T>
+void softmax_grad(const View& gy, const View& y, const View& gx) {
+    using V = Vec<T>;
+    gradient<T>(gy, y, gx, [](V g, V p) { return g * p; },
+                [](V g, V p, V inner) { return p * (g - inner); });
+}
+
+template <class T>
 void log_softmax_grad(const View& gy, const View& y, const View& gx) {
-    const View* const views[] = {&gy, &y, &gx};
-    for_lines<T>(views, [](const auto& pack, const Line* line) {
-        const Vec<T> total = joined_sum_of(pack, [&](const auto& part, std::int64_t i) {
-            return part.get(line[0], i, 0);
-        });
-        for_vectors(pack, [&](const auto& part, std::int64_t i) {
-            part.put(line[2], i, part.get(line[0], i, 0) - exp(part.get(line[1], i, 0)) * total);
-        });
-    });
+    using V = Vec<T>;
+    gradient<T>(gy, y, gx, [](V g, V) { return g; },
+                [](V g, V log_p, V total) { return g - exp(log_p) * total; });
 }
 
 // log(sum(exp(x))): an infinite maximum is the result itself.
