@@ -74,9 +74,11 @@ def naive_gradients(
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(
-    ("length", "keys", "features", "out"), [(64, 64, 32, 32), (150, 70, 5, 16), (66, 131, 16, 3)]
+    ("heads", "length", "keys", "features", "out"),
+    [(3, 64, 64, 32, 32), (3, 150, 70, 5, 16), (1, 66, 131, 16, 3), (1, 140, 300, 5, 16)],
 )
 def test_several_tiles_with_heads_split_off_the_features(
+    heads: int,
     length: int,
     keys: int,
     features: int,
@@ -87,7 +89,7 @@ def test_several_tiles_with_heads_split_off_the_features(
     dtype: str,
 ) -> None:
     """Values and gradients; q, k and v are views of (batch, position, head, feature)."""
-    shapes = ((2, length, 3, features), (2, keys, 3, features), (2, keys, 3, out))
+    shapes = ((2, length, heads, features), (2, keys, heads, features), (2, keys, heads, out))
     whole = [Tensor(rng.normal(size=s), dtype=dtype, requires_grad=True) for s in shapes]
     q, k, v = (x.transpose((1, 2)) for x in whole)
     visible = np.tril(np.ones((length, keys), bool)) if causal else np.ones((length, keys), bool)
@@ -99,7 +101,7 @@ def test_several_tiles_with_heads_split_off_the_features(
     exact = [x.data.astype("f8") for x in (q, k, v)]
     close = {"rtol": 0, "atol": 400 * np.finfo(dtype).eps}
     np.testing.assert_allclose(y.data, naive_attention(*exact, visible), **close)
-    for head in np.ndindex(2, 3):
+    for head in np.ndindex(2, heads):
         args = [a[head] for a in (*exact, gy.astype("f8"))]
         for x, expected in zip(whole, naive_gradients(*args, visible), strict=True):
             assert x.grad is not None

@@ -1,6 +1,7 @@
 // Attention by tiles of 64 queries and 64 keys with a running maximum and sum (Dao et al., 2022), so
 // the scores of a long sequence are never held whole. A unit of work is a tile of queries of a head in
-// the forward direction and a head in the gradient, whose sums then have one order.
+// the forward direction. In the gradient it is a head, or of few heads a range of keys, each with a gq
+// of its own; how many there are follows from the sizes, so that every sum has one order.
 #include "kernels/attention_tile.h"
 #include "targets/targets.h"
 #include "threads.h"
@@ -10,6 +11,10 @@ namespace {
 
 template <class T>
 constexpr T kNone = static_cast<T>(-__builtin_inf());
+
+// Tasks of a gradient that has fewer heads, and a bound on the memory of their sums.
+constexpr std::int64_t kTasks = 4;
+constexpr std::int64_t kSumsBytes = 32 << 20;
 
 // scores -> exp(scores - shift) for the visible ones and 0 for the others; returns their sum.
 template <class T>
@@ -130,22 +135,21 @@ void inner_products(const AttentionGradArgs& g, std::int64_t head, T* inner) {
 }
 
 // The gradients of one head. Keys are the outer loop: those of k and v are finished one tile after
-// the other, and gq is added up in place.
+// the other, and gq is written by the tile of keys 0 and added to by the others.
 template <class T>
 class HeadGradients {
 public:
-    HeadGradients(const AttentionGradArgs& g, std::int64_t head)
+    HeadGradients(const AttentionGradArgs& g, std::int64_t head, const Matrix<T>& gq)
         : g_(g), a_(g.forward), head_(head), d_(a_.q.shape[3]), e_(a_.v.shape[3]),
-          length_(a_.q.shape[2]),
+          length_(a_.q.shape[2]), gq_out_(gq),
           tiles_(kTile * (5 * padded<T>(d_) + 4 * padded<T>(e_) + 2 * padded<T>(kTile)) +
                  (d_ + e_) * padded<T>(kTile) + padded<T>(length_)),
           inner_(tiles_.take(1, length_).data) {}
 
-    void run() {
+    void run(std::int64_t first_key, std::int64_t last_key) {
         inner_products(g_, head_, inner_);
-        const std::int64_t keys = a_.k.shape[2];
-        for (std::int64_t key = 0; key < keys; key += kTile)
-            key_tile(key, std::min(keys - key, kTile));
+        for (std::int64_t key = first_key; key < last_key; key += kTile)
+            key_tile(key, std::min(last_key - key, kTile));
     }
 
 private:
@@ -181,12 +185,13 @@ private:
                  true, seen_by);
         multiply(gv_, matrix_of(p_).transposed(), right_of(gy, at.m, e_, gy_right_), at.n, gv_.ld,
                  true, seen_by);
-        unpack(gq_, matrix_of<T>(g_.gq, head_).from(at.query), at.m, d_, at.key > 0);
+        unpack(gq_, gq_out_.from(at.query), at.m, d_, at.key > 0);
     }
 
     const AttentionGradArgs& g_;
     const AttentionArgs& a_;
     const std::int64_t head_, d_, e_, length_;
+    const Matrix<T> gq_out_;
     ScratchTiles<T> tiles_;
     T* inner_;
     const Scratch<T> k_ = tiles_.take(kTile, d_), kt_ = tiles_.take(d_, kTile);
@@ -198,11 +203,42 @@ private:
     const Scratch<T> p_ = tiles_.take(kTile, kTile), gs_ = tiles_.take(kTile, kTile);
 };
 
+// Few heads: the keys of each in `parts` ranges.
+template <class T>
+void attention_grad_by_keys(const AttentionGradArgs& g, std::int64_t heads, std::int64_t parts) {
+    const std::int64_t length = g.gq.shape[2], d = g.gq.shape[3], keys = g.gk.shape[2];
+    const std::int64_t size = length * d, range = ceil_div(ceil_div(keys, kTile), parts) * kTile;
+    Workspace sums(static_cast<std::size_t>(heads * (parts - 1) * size) * sizeof(T));
+    const auto gq = [&](std::int64_t head, std::int64_t part) {
+        if (part == 0) return matrix_of<T>(g.gq, head);
+        return Matrix<T>{sums.as<T>() + (head * (parts - 1) + part - 1) * size, d, 1};
+    };
+    parallel_for(heads * parts, [&](std::int64_t task) {
+        const std::int64_t head = task / parts, part = task % parts;
+        const Matrix<T> out = gq(head, part);
+        if (part > 0) std::fill_n(out.data, size, T(0));
+        HeadGradients<T>(g, head, out).run(part * range, std::min(keys, (part + 1) * range));
+    });
+    parallel_ranges(heads * length, kTile, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t row = begin; row < end; ++row)
+            for (std::int64_t part = 1; part < parts; ++part) {
+                const Matrix<T> to = gq(row / length, 0).from(row % length);
+                const Matrix<T> from = gq(row / length, part).from(row % length);
+                for (std::int64_t j = 0; j < d; ++j) to.data[j] += from.data[j];
+            }
+    });
+}
+
 template <class T>
 void attention_grad(const AttentionGradArgs& g) {
-    const View& q = g.forward.q;
-    parallel_for(q.shape[0] * q.shape[1],
-                 [&](std::int64_t head) { HeadGradients<T>(g, head).run(); });
+    const std::int64_t heads = g.gq.shape[0] * g.gq.shape[1];
+    const std::int64_t bytes = g.gq.shape[2] * g.gq.shape[3] * std::int64_t{sizeof(T)};
+    const std::int64_t parts =
+        std::min({kTasks / heads, kSumsBytes / (heads * bytes), ceil_div(g.gk.shape[2], kTile)});
+    if (parts > 1) return attention_grad_by_keys<T>(g, heads, parts);
+    parallel_for(heads, [&](std::int64_t head) {
+        HeadGradients<T>(g, head, matrix_of<T>(g.gq, head)).run(0, g.gk.shape[2]);
+    });
 }
 
 }  // namespace
