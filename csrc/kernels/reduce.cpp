@@ -1,13 +1,11 @@
 // Reductions. Sums and products of float32 are kept in float64, so a sum of 2^25 ones is exact;
-// float64 sums run in 64 partial sums, in blocks of 32 rows. Every reduction is the same column walk:
-// rows of the reduced part are folded into a row of accumulators, four at a time; a reduction along
-// contiguous memory cuts it into rows of 64. Cost: memory bandwidth.
+// float64 sums run in 64 partial sums, in blocks of 32 rows. A reduction is a column walk: rows of
+// the reduced part are folded into a row of accumulators, four at a time; one along contiguous
+// memory cuts it into rows of 64. Where it can be written in vectors, and for short lines, it goes
+// by runs of adjacent elements instead. Cost: memory bandwidth.
 #include "kernels/reduce.h"
 
-#include <cstdint>
-#include <limits>
-#include <type_traits>
-
+#include "kernels/reduce_run.h"
 #include "memory.h"
 #include "targets/targets.h"
 #include "threads.h"
@@ -16,54 +14,6 @@ namespace babygrad::BABYGRAD_TARGET {
 namespace {
 
 using Byte = std::uint8_t;
-
-// A reduction: how an element enters an accumulator, and how two accumulators join.
-template <class A>
-struct Sum {
-    using Acc = A;
-    static constexpr Acc start() { return 0; }
-    template <class T>
-    static Acc enter(T x) { return static_cast<Acc>(x); }
-    static Acc join(Acc a, Acc b) { return a + b; }
-};
-struct SumOfSquares : Sum<double> {
-    template <class T>
-    static double enter(T x) { return static_cast<double>(x) * static_cast<double>(x); }
-};
-template <class A>
-struct Prod : Sum<A> {
-    static constexpr A start() { return 1; }
-    static A join(A a, A b) { return a * b; }
-};
-// The infinities, or the ends of an integer's range.
-template <class A>
-constexpr A lowest() {
-    using Limits = std::numeric_limits<A>;
-    return Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
-}
-template <class A>
-constexpr A highest() {
-    using Limits = std::numeric_limits<A>;
-    return Limits::has_infinity ? Limits::infinity() : Limits::max();
-}
-// NaN propagates from either side; the comparison alone would drop a's. Two selections in a row are
-// what the compiler turns into vector code; one with `or` is not.
-template <class A>
-struct Max : Sum<A> {
-    static constexpr A start() { return lowest<A>(); }
-    static A join(A a, A b) {
-        const A larger = a > b ? a : b;
-        return a != a ? a : larger;
-    }
-};
-template <class A>
-struct Min : Sum<A> {
-    static constexpr A start() { return highest<A>(); }
-    static A join(A a, A b) {
-        const A smaller = a < b ? a : b;
-        return a != a ? a : smaller;
-    }
-};
 
 constexpr std::int64_t kWidth = 64;           // columns that a contiguous reduction is cut into
 constexpr std::int64_t kColumns = 4096;       // of accumulators, so that memory is read in long runs
@@ -84,9 +34,10 @@ struct Plan {
     Axis columns{1, 0, 0}, rows{1, 0, 0};
     std::int64_t rest = 0;  // columns after the last whole row of a contiguous reduction
     bool folds = false;     // the columns are reduced, too
+    bool runs = false;      // and are adjacent elements, which are reduced one run after another
 };
 
-Plan make_plan(const View& x, const View& y) {
+Plan make_plan(const View& x, const View& y, bool in_vectors) {
     const View* const views[] = {&x, &y};
     const Nest nest = make_nest(views, 2);
     Plan plan;
@@ -102,12 +53,15 @@ Plan make_plan(const View& x, const View& y) {
     }
     plan.columns = {nest.shape[inner], nest.strides[inner][0], nest.strides[inner][1]};
     plan.folds = plan.columns.y == 0;
-    if (plan.folds && plan.columns.n >= 2 * kWidth) {
+    const bool adjacent = plan.folds && plan.columns.x == itemsize(x.dtype) && plan.columns.n > 0;
+    const bool is_short = plan.columns.n < 2 * kWidth;
+    plan.runs = adjacent && (is_short ? plan.outer_count == 0 : in_vectors);
+    if (plan.folds && !plan.runs && !is_short) {
         const std::int64_t step = plan.columns.x, n = plan.columns.n;
         plan.rows = {n / kWidth, kWidth * step, 0};
         plan.rest = n % kWidth;
         plan.columns.n = kWidth;
-    } else if (plan.outer_count > 0) {
+    } else if (plan.outer_count > 0 && !plan.runs) {
         plan.rows = plan.outer[--plan.outer_count];
     }
     for (int i = 0; i < plan.outer_count; ++i) plan.outer_size *= plan.outer[i].n;
@@ -116,11 +70,11 @@ Plan make_plan(const View& x, const View& y) {
 
 std::int64_t offset(const Axis* axes, int count, std::int64_t index, std::int64_t Axis::* step) {
     std::int64_t result = 0;
-    for (int i = count - 1; i >= 0; --i) {
+    for (int i = count - 1; i > 0; --i) {
         result += index % axes[i].n * (axes[i].*step);
         index /= axes[i].n;
     }
-    return result;
+    return count > 0 ? result + index * (axes[0].*step) : 0;
 }
 
 template <class R, class T>
@@ -219,41 +173,54 @@ void reduce_split(const Plan& plan, const char* x, char* y, std::int64_t n) {
     finish<R, Out>(plan, partial, y, n);
 }
 
-// One short line of adjacent elements, in eight accumulators.
-template <class R, class T>
-typename R::Acc reduce_line(const T* p, std::int64_t n) {
-    constexpr int lanes = 8;
-    typename R::Acc acc[lanes];
-    for (auto& a : acc) a = R::start();
-    std::int64_t j = 0;
-    for (; j + lanes <= n; j += lanes)
-        for (int k = 0; k < lanes; ++k) acc[k] = R::join(acc[k], R::enter(p[j + k]));
-    for (; j < n; ++j) acc[j % lanes] = R::join(acc[j % lanes], R::enter(p[j]));
-    for (int half = lanes / 2; half > 0; half /= 2)
-        for (int k = 0; k < half; ++k) acc[k] = R::join(acc[k], acc[k + half]);
-    return acc[0];
-}
-
+// Every result is joined from the pieces of its runs, in order; a few large results from chunks of
+// pieces.
 template <class R, class T, class Out>
-void reduce_lines(const Plan& plan, const View& x, const View& y) {
-    const std::int64_t n = plan.columns.n;
-    parallel_ranges(plan.kept_size, n < kChunk ? kChunk / n : 1,
-                    [&](std::int64_t begin, std::int64_t end) {
+void reduce_runs(const Plan& plan, const View& x, const View& y) {
+    using Acc = typename R::Acc;
+    const std::int64_t n = plan.columns.n, piece = n < kChunk ? n : kChunk;
+    const std::int64_t cuts = ceil_div(n, piece), pieces = plan.outer_size * cuts;
+    const auto range = [&](std::int64_t unit, std::int64_t begin, std::int64_t end) {
+        const char* from = x.data + offset(plan.kept, plan.kept_count, unit, &Axis::x);
+        Acc acc = R::start();
         for (std::int64_t i = begin; i < end; ++i) {
-            const char* from = x.data + offset(plan.kept, plan.kept_count, i, &Axis::x);
-            char* to = y.data + offset(plan.kept, plan.kept_count, i, &Axis::y);
-            *reinterpret_cast<Out*>(to) =
-                static_cast<Out>(reduce_line<R>(reinterpret_cast<const T*>(from), n));
+            const std::int64_t place = cuts == 1 ? i : i / cuts;
+            const std::int64_t first = (i - place * cuts) * piece, left = n - first;
+            const char* run = from + offset(plan.outer, plan.outer_count, place, &Axis::x);
+            acc = R::join(acc, reduce_run<R>(reinterpret_cast<const T*>(run) + first,
+                                             left < piece ? left : piece));
         }
-    });
+        return acc;
+    };
+    const auto put = [&](std::int64_t unit, Acc acc) {
+        char* to = y.data + offset(plan.kept, plan.kept_count, unit, &Axis::y);
+        *reinterpret_cast<Out*>(to) = static_cast<Out>(acc);
+    };
+    if (plan.kept_size > 8 || pieces * piece < 2 * kChunk) {
+        const std::int64_t work = pieces * piece;
+        return parallel_ranges(plan.kept_size, work < kChunk ? kChunk / work : 1,
+                               [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t i = begin; i < end; ++i) put(i, range(i, 0, pieces));
+        });
+    }
+    const std::int64_t least = ceil_div(pieces, kMaxChunks), even = kChunk / piece;
+    const std::int64_t grain = even > least ? even : least, chunks = ceil_div(pieces, grain);
+    const Workspace workspace(static_cast<std::size_t>(chunks) * sizeof(Acc));
+    Acc* partial = workspace.as<Acc>();
+    for (std::int64_t unit = 0; unit < plan.kept_size; ++unit) {
+        parallel_ranges(pieces, grain, [&](std::int64_t begin, std::int64_t end) {
+            partial[begin / grain] = range(unit, begin, end);
+        });
+        for (std::int64_t i = 1; i < chunks; ++i) partial[0] = R::join(partial[0], partial[i]);
+        put(unit, partial[0]);
+    }
 }
 
 template <class R, class T, class Out>
 void reduce(const View& x, const View& y, unsigned) {
-    const Plan plan = make_plan(x, y);
+    const Plan plan = make_plan(x, y, Vectors<R, T>::exist);
+    if (plan.runs) return reduce_runs<R, T, Out>(plan, x, y);
     const std::int64_t columns = plan.columns.n, rows = plan.outer_size * plan.rows.n;
-    if (plan.folds && rows == 1 && plan.columns.x == sizeof(T) && columns > 0)
-        return reduce_lines<R, T, Out>(plan, x, y);
     const std::int64_t tile = columns < kColumns ? columns : kColumns;
     const std::int64_t tiles = ceil_div(columns, tile), units = plan.kept_size * tiles;
     const auto unit = [&](std::int64_t i, auto&& body) {
