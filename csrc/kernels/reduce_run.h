@@ -99,7 +99,7 @@ struct Vectors<SumOfSquares, float> : Vectors<Sum<double>, float> {
     }
 };
 
-// The last vector of a run of n >= kLanes elements, with `fill` for those before its last `count`.
+// The last vector of a run of at least kLanes elements, with `fill` for those before its last `count`.
 template <class T>
 Vec<T> load_last(const T* end, std::int64_t count, T fill) {
     Vec<T> place{};
@@ -108,7 +108,8 @@ Vec<T> load_last(const T* end, std::int64_t count, T fill) {
     return select(place >= skipped, load(end - kLanes<T>), splat(fill));
 }
 
-// In eight accumulators; float32 and the extremes only where a run is shorter than a vector.
+// In eight accumulators: what has no vectors, and runs of fewer than two, where joining them costs
+// more than they save.
 template <class R, class T>
 typename R::Acc reduce_elements(const T* p, std::int64_t n) {
     constexpr int lanes = 8;
@@ -145,7 +146,7 @@ typename R::Acc reduce_vectors(const T* p, std::int64_t n) {
 template <class R, class T>
 typename R::Acc reduce_run(const T* p, std::int64_t n) {
     if constexpr (Vectors<R, T>::exist)
-        if (n >= kLanes<T>) return reduce_vectors<R>(p, n);
+        if (n >= 2 * kLanes<T>) return reduce_vectors<R>(p, n);
     return reduce_elements<R>(p, n);
 }
 
