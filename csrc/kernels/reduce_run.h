@@ -99,7 +99,7 @@ struct Vectors<SumOfSquares, float> : Vectors<Sum<double>, float> {
     }
 };
 
-// The last vector of a run of at least kLanes elements, with `fill` for those before its last `count`.
+// The last `count` elements of a run of at least kLanes, at the end of a vector of `fill`.
 template <class T>
 Vec<T> load_last(const T* end, std::int64_t count, T fill) {
     Vec<T> place{};
