@@ -12,6 +12,11 @@ import pytest
 
 import babygrad
 
+try:
+    from babygrad import _core
+except ImportError:  # built without the C++ engine
+    _core = None
+
 # `from samples import ...`: pytest's importlib mode puts no test folder on the path.
 sys.path.append(str(Path(__file__).parent))
 
@@ -25,6 +30,15 @@ DEVICES = ("cpu:numpy", "cpu:cpp", "cpu:numba")
 def _seed() -> None:
     """Each test draws the same numbers alone as among others: what fails, fails again."""
     np.random.seed(0)  # what babygrad draws from until it is given a seed of its own
+
+
+@pytest.fixture(params=_core.available_isas() if _core else [])
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set that the C++ engine can run here in turn."""
+    before = _core.isa()
+    _core.set_isa(request.param)
+    yield request.param
+    _core.set_isa(before)
 
 
 @pytest.fixture(params=DEVICES)

@@ -17,17 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from native_kernels import kernel
 
 _core = pytest.importorskip("babygrad._core", reason="built without the C++ engine")
 
 ULP_BOUND = 2
-
-
-def kernel(name: str) -> Any:
-    def fallback(*args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(name)
-
-    return _core.bind(name, fallback)
 
 
 def sigmoid(x: Any) -> Any:
@@ -77,14 +71,6 @@ def ulps(result: Any, exact: Any) -> Any:
     both_nan = np.isnan(result) & np.isnan(rounded)
     distance = np.where(both_nan, 0, np.abs(ordered(result) - ordered(rounded)))
     return np.where(np.isnan(result) != np.isnan(rounded), 2**31, distance)
-
-
-@pytest.fixture(params=_core.available_isas())
-def isa(request: pytest.FixtureRequest) -> Any:
-    before = _core.isa()
-    _core.set_isa(request.param)
-    yield request.param
-    _core.set_isa(before)
 
 
 @pytest.mark.parametrize("name", ORACLES)

@@ -4,23 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from native_kernels import kernel
 
 _core = pytest.importorskip("babygrad._core", reason="the extension is not built")
-
-
-@pytest.fixture(params=_core.available_isas())
-def isa(request: pytest.FixtureRequest) -> Any:
-    before = _core.isa()
-    _core.set_isa(request.param)
-    yield request.param
-    _core.set_isa(before)
-
-
-def kernel(name: str) -> Any:
-    def uncovered(*_: Any, **__: Any) -> Any:
-        raise AssertionError(f"{name} is not covered by the kernel")
-
-    return _core.bind(name, uncovered)
 
 
 LENGTHS = [*range(1, 70), 127, 128, 255, 257, 1000, 32768, 32769, 70001]

@@ -6,24 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
 from native_cases import CASES, Maker, outputs
+from native_kernels import kernel
 
 _core = pytest.importorskip("babygrad._core", reason="built without the C++ engine")
-
-
-# One call of memset, which the memory limits, not the thread.
-SERIAL = {"zeros"}
-
-
-def kernel(name: str) -> Any:
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise AssertionError(f"{name} handed a case that it must cover to its fallback")
-
-    return _core.bind(name, refuse)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +40,7 @@ def test_every_kernel_gives_the_same_bits_for_any_thread_count(
         given = CASES[name](Maker(dtype, large=True))
         results.add(tuple(y.tobytes() for args in given for y in outputs(function, args)))
         shared = _core._pool_jobs() > jobs
-        assert shared == (threads > 1 and name not in SERIAL)
+        assert shared == (threads > 1)
     assert len(results) == 1
 
 
