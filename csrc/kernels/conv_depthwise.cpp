@@ -221,7 +221,7 @@ struct Run {
             return forward(channels - lanes, channels, weights, bias, y);
         for (std::int64_t c = whole; c < channels; ++c) forward_channel(c, weights, bias, y);
     }
-    // The sums of that vector lie behind the whole ones (sum_pitch), or they would count twice.
+    // The sums of that vector lie behind the whole ones (tap_pitch), or they would count twice.
     void grad_all(std::int64_t channels, const T* gy, T* gw) const {
         constexpr std::int64_t lanes = kLanes<T>;
         const std::int64_t whole = channels / lanes * lanes;
@@ -232,7 +232,7 @@ struct Run {
     }
     // An odd number of cache lines: taps 2 KB apart would fall into one place of the cache, and their
     // sums seem to be the pixels just read; of 512 channels that took twice the time.
-    static std::int64_t sum_pitch(std::int64_t channels) {
+    static std::int64_t tap_pitch(std::int64_t channels) {
         constexpr std::int64_t unit = 64 / sizeof(T);
         return channels < kLanes<T> ? channels : (ceil_div(channels, unit) | 1) * unit;
     }
@@ -279,12 +279,13 @@ void each_run(const Image<const T>& x, const TapAxis& h, const TapAxis& w, std::
 template <class T>
 void depthwise_conv(const IndirectConv<T>& conv) {
     const Image<T>& y = conv.y;
-    const std::int64_t channels = y.c, taps = conv.h.taps * conv.w.taps;
-    Workspace space(static_cast<std::size_t>((taps + 1) * channels) * sizeof(T));
+    const std::int64_t channels = y.c, pitch = Run<T>::tap_pitch(channels);
+    const std::int64_t taps = conv.h.taps * conv.w.taps;
+    Workspace space(static_cast<std::size_t>(taps * pitch) * sizeof(T));
     T* weights = space.as<T>();
     for (std::int64_t t = 0; t < taps; ++t)
         for (std::int64_t c = 0; c < channels; ++c)
-            weights[t * channels + c] =
+            weights[t * pitch + c] =
                 conv.weights.data[t / conv.w.taps * conv.weights.tap_h +
                                   t % conv.w.taps * conv.weights.tap_w + c * conv.weights.group];
     const double row_work = static_cast<double>((taps + 1) * channels * (y.w + 1));
@@ -292,7 +293,7 @@ void depthwise_conv(const IndirectConv<T>& conv) {
                     [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) {
             T* out = y.data + i / y.h * y.stride_n + i % y.h * y.stride_h;
-            each_run(conv.x, conv.h, conv.w, i / y.h, i % y.h, y.w, y.stride_w, channels,
+            each_run(conv.x, conv.h, conv.w, i / y.h, i % y.h, y.w, y.stride_w, pitch,
                      [&](const Run<T>& run, std::int64_t weight, std::int64_t column) {
                 T* first = out + column * y.stride_w;
                 if (run.rows > 0 && run.taps > 0)
@@ -308,7 +309,7 @@ void depthwise_conv(const IndirectConv<T>& conv) {
 template <class T>
 void depthwise_weight_grad(const IndirectWeightGrad<T>& conv) {
     const Image<const T>& gy = conv.gy;
-    const std::int64_t channels = gy.c, pitch = Run<T>::sum_pitch(channels);
+    const std::int64_t channels = gy.c, pitch = Run<T>::tap_pitch(channels);
     const std::int64_t taps = conv.h.taps * conv.w.taps, size = taps * pitch;
     const std::int64_t rows = gy.n * gy.h;
     const double row_work = static_cast<double>(size) * static_cast<double>(gy.w + 1);
