@@ -1,7 +1,7 @@
 // Attention by tiles of 64 queries and 64 keys with a running maximum and sum (Dao et al., 2022), so
-// the scores of a long sequence are never held whole. A unit of work is a tile of queries of a head in
-// the forward direction. In the gradient it is a head, or of few heads a range of keys, each with a gq
-// of its own; how many there are follows from the sizes, so that every sum has one order.
+// the scores of a long sequence are never held whole. A unit of work is a tile of queries of a head
+// in the forward direction. In the gradient it is a head, or of few heads a range of keys, each with
+// a gq of its own; how many there are follows from the sizes, so that every sum has one order.
 #include "kernels/attention_tile.h"
 #include "targets/targets.h"
 #include "threads.h"

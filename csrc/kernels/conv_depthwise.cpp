@@ -230,8 +230,8 @@ struct Run {
             return grad(channels - lanes, channels, gy, gw + w_tap - channels);
         for (std::int64_t c = whole; c < channels; ++c) grad_channel(c, gy, gw);
     }
-    // An odd number of cache lines: taps 2 KB apart would fall into one place of the cache, and their
-    // sums seem to be the pixels just read; of 512 channels that took twice the time.
+    // An odd number of cache lines: taps 2 KB apart would fall into one place of the cache, and
+    // their sums seem to be the pixels just read; of 512 channels that took twice the time.
     static std::int64_t tap_pitch(std::int64_t channels) {
         constexpr std::int64_t unit = 64 / sizeof(T);
         return channels < kLanes<T> ? channels : (ceil_div(channels, unit) | 1) * unit;

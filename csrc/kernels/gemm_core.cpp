@@ -22,7 +22,7 @@ constexpr std::int64_t kFewRows = 48;
 constexpr std::int64_t kPanelRows = 192;
 constexpr double kPanelWork = 8e6;
 // In a large product, a task of up to this many rows has all of them and packs its own panels: 5 to
-// 30 % faster on two threads, which otherwise wait for each other and for memory; 3 % slower on one.
+// 30 % faster on two threads, which otherwise wait for each other and for memory; on one 3 % slower.
 constexpr std::int64_t kOwnRows = 256;
 // The left operand is packed when a task uses it for this many panels: 3 to 5 % faster from 1024
 // columns on, 5 to 10 % slower at 512.
@@ -83,7 +83,8 @@ void multiply_panel(const Gemm<T>& g, std::int64_t k, std::int64_t length, std::
     });
     // The panel's part of the output is still in L1.
     if (k + length == g.k)
-        activate(g.activation, g.c + j, g.c_row, g.m, std::min<std::int64_t>(width, kTileColumns<T>));
+        activate(g.activation, g.c + j, g.c_row, g.m,
+                 std::min<std::int64_t>(width, kTileColumns<T>));
 }
 
 template <class T>
