@@ -7,10 +7,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from native_kernels import kernel
 
 import babygrad
 from babygrad import Tensor, nn, ops, optim
@@ -19,13 +19,6 @@ _core = pytest.importorskip("babygrad._core", reason="built without the C++ engi
 STATM = Path("/proc/self/statm")
 # AddressSanitizer keeps what is freed for a while, and its shadow memory knows no limit.
 CHECKED = "asan" in os.environ.get("LD_PRELOAD", "")
-
-
-def kernel(name: str) -> Any:
-    def fallback(*args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(name)
-
-    return _core.bind(name, fallback)
 
 
 def test_results_are_aligned_writable_and_reused() -> None:

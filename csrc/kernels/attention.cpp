@@ -203,11 +203,16 @@ private:
     const Scratch<T> p_ = tiles_.take(kTile, kTile), gs_ = tiles_.take(kTile, kTile);
 };
 
-// Few heads: the keys of each in `parts` ranges.
+// The keys of a head in `parts` ranges: one, or more of few heads.
 template <class T>
-void attention_grad_by_keys(const AttentionGradArgs& g, std::int64_t heads, std::int64_t parts) {
-    const std::int64_t length = g.gq.shape[2], d = g.gq.shape[3], keys = g.gk.shape[2];
-    const std::int64_t size = length * d, range = ceil_div(ceil_div(keys, kTile), parts) * kTile;
+void attention_grad(const AttentionGradArgs& g) {
+    const std::int64_t heads = g.gq.shape[0] * g.gq.shape[1], keys = g.gk.shape[2];
+    const std::int64_t length = g.gq.shape[2], d = g.gq.shape[3], size = length * d;
+    const std::int64_t fitting = kSumsBytes / (heads * size * std::int64_t{sizeof(T)});
+    const std::int64_t tiles = ceil_div(keys, kTile);
+    const std::int64_t parts =
+        std::max<std::int64_t>(1, std::min({kTasks / heads, fitting, tiles}));
+    const std::int64_t range = ceil_div(tiles, parts) * kTile;
     Workspace sums(static_cast<std::size_t>(heads * (parts - 1) * size) * sizeof(T));
     const auto gq = [&](std::int64_t head, std::int64_t part) {
         if (part == 0) return matrix_of<T>(g.gq, head);
@@ -219,6 +224,7 @@ void attention_grad_by_keys(const AttentionGradArgs& g, std::int64_t heads, std:
         if (part > 0) std::fill_n(out.data, size, T(0));
         HeadGradients<T>(g, head, out).run(part * range, std::min(keys, (part + 1) * range));
     });
+    if (parts == 1) return;
     parallel_ranges(heads * length, kTile, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t row = begin; row < end; ++row)
             for (std::int64_t part = 1; part < parts; ++part) {
@@ -226,18 +232,6 @@ void attention_grad_by_keys(const AttentionGradArgs& g, std::int64_t heads, std:
                 const Matrix<T> from = gq(row / length, part).from(row % length);
                 for (std::int64_t j = 0; j < d; ++j) to.data[j] += from.data[j];
             }
-    });
-}
-
-template <class T>
-void attention_grad(const AttentionGradArgs& g) {
-    const std::int64_t heads = g.gq.shape[0] * g.gq.shape[1];
-    const std::int64_t bytes = g.gq.shape[2] * g.gq.shape[3] * std::int64_t{sizeof(T)};
-    const std::int64_t parts =
-        std::min({kTasks / heads, kSumsBytes / (heads * bytes), ceil_div(g.gk.shape[2], kTile)});
-    if (parts > 1) return attention_grad_by_keys<T>(g, heads, parts);
-    parallel_for(heads, [&](std::int64_t head) {
-        HeadGradients<T>(g, head, matrix_of<T>(g.gq, head)).run(0, g.gk.shape[2]);
     });
 }
 

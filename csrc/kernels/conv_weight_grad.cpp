@@ -57,11 +57,10 @@ struct OutputRows : WeightGrad<T> {
 
     template <class Right>
     void multiply(const T* gy, std::int64_t count, const Right& x, bool accumulate, T* out) const {
-        T* rows[kTileRows];
+        const std::int64_t row = this->row_size();
         each_tile(this->outputs, [&](std::int64_t i, int height) {
-            for (int r = 0; r < height; ++r) rows[r] = out + (i + r) * this->row_size();
             full_tile(height, LeftStrided<T>{gy + i * left_pitch<T>(count), height, count}, x,
-                      OutRows<T>{rows, 0, nullptr, accumulate});
+                      OutMatrix<T>{out + i * row, row, nullptr, accumulate});
         });
     }
 
@@ -124,11 +123,11 @@ struct OutputColumns : WeightGrad<T> {
     void multiply(const T* const* columns, std::int64_t count, std::int64_t group, const T* gy,
                   bool accumulate, T* out) const {
         const std::int64_t length = this->windows.length;
-        T* rows[kTileRows];
+        const std::int64_t row = this->row_size();
         each_tile(length, [&](std::int64_t i, int height) {
-            for (int r = 0; r < height; ++r) rows[r] = out + (i + r) * this->row_size();
             full_tile(height, LeftColumns<T>{columns, group * this->windows.channels + i, count},
-                      RightPanel<T>{gy, kTileColumns<T>}, OutRows<T>{rows, 0, nullptr, accumulate});
+                      RightPanel<T>{gy, kTileColumns<T>},
+                      OutMatrix<T>{out + i * row, row, nullptr, accumulate});
         });
     }
 

@@ -268,14 +268,11 @@ struct PackedGemm {
             } else if (copy) {
                 left.data = shared_left(block, row);
             }
+            const T* right = shares_right() ? panel(block, begin) : own_right.as<T>();
             if (!shares_right()) pack_right(block, begin, end, own_right.as<T>());
-            for (std::int64_t p = begin; p < end; ++p) {
-                const T* right = shares_right()
-                                     ? panel(block, p)
-                                     : own_right.as<T>() + (p - begin) * block.length * n;
+            for (std::int64_t p = begin; p < end; ++p, right += block.length * n)
                 multiply_panel(block_rows, block.offset, block.length, p * n,
                                RightPanel<T>{right, n}, left);
-            }
         });
     }
 };

@@ -1,4 +1,5 @@
-// The GEMM core: c = activation(a b (+ bias) (+ c)), for matmul, linear, attention and the 1x1 convolution.
+// The GEMM core: c = activation(a b (+ bias) (+ c)), for matmul, linear, attention and the 1x1
+// convolution.
 //
 // Policy: products are summed in the element type, at most kMaxInner (pack.h) of them in a
 // register, then block by block into the output; a long inner axis in pieces, in up to kSlots
@@ -44,7 +45,8 @@ inline void activate(Loop activation, T* c, std::int64_t row, std::int64_t rows,
     activation({{data, data}, {step, step}, {row_step, row_step}, n, rows, nullptr});
 }
 
-// y[i] = activation(sum over k of a[i * a_row + k * a_column] x[k * x_stride] (+ bias[i * bias_stride])).
+// y[i] = activation(sum over k of a[i * a_row + k * a_column] x[k * x_stride]
+//                   (+ bias[i * bias_stride])).
 // Sums of blocks are added in double precision.
 template <class T>
 struct Gemv {

@@ -155,14 +155,18 @@ void finish(const Plan& plan, typename R::Acc* acc, char* y, std::int64_t n) {
         *reinterpret_cast<Out*>(y + j * plan.columns.y) = static_cast<Out>(acc[j]);
 }
 
+// How many of `count` rows, or pieces of runs, of n elements one chunk has.
+std::int64_t chunk_of(std::int64_t count, std::int64_t n) {
+    const std::int64_t least = ceil_div(count, kMaxChunks), even = n < kChunk ? kChunk / n : 1;
+    return even > least ? even : least;
+}
+
 // A few large reductions: the rows are cut into chunks, whose results are joined in order.
 template <class R, class T, class Out>
 void reduce_split(const Plan& plan, const char* x, char* y, std::int64_t n) {
     using Acc = typename R::Acc;
     const std::int64_t rows = plan.outer_size * plan.rows.n;
-    const std::int64_t least = ceil_div(rows, kMaxChunks), even = n < kChunk ? kChunk / n : 1;
-    const std::int64_t grain = even > least ? even : least;
-    const std::int64_t chunks = ceil_div(rows, grain);
+    const std::int64_t grain = chunk_of(rows, n), chunks = ceil_div(rows, grain);
     const Workspace workspace(static_cast<std::size_t>(chunks * n) * sizeof(Acc));
     Acc* partial = workspace.as<Acc>();
     parallel_ranges(rows, grain, [&](std::int64_t begin, std::int64_t end) {
@@ -203,8 +207,7 @@ void reduce_runs(const Plan& plan, const View& x, const View& y) {
             for (std::int64_t i = begin; i < end; ++i) put(i, range(i, 0, pieces));
         });
     }
-    const std::int64_t least = ceil_div(pieces, kMaxChunks), even = kChunk / piece;
-    const std::int64_t grain = even > least ? even : least, chunks = ceil_div(pieces, grain);
+    const std::int64_t grain = chunk_of(pieces, piece), chunks = ceil_div(pieces, grain);
     const Workspace workspace(static_cast<std::size_t>(chunks) * sizeof(Acc));
     Acc* partial = workspace.as<Acc>();
     for (std::int64_t unit = 0; unit < plan.kept_size; ++unit) {
