@@ -32,6 +32,7 @@ constexpr std::int64_t kPackLeftPanels = 48;
 constexpr std::int64_t kPackTransposedPanels = 3;
 // Panels packed together, so that a right operand in memory is read in long runs.
 constexpr std::int64_t kPackPanels = 8;
+constexpr std::int64_t kPackParts = 4;
 // A panel whose rows lie within this many bytes is as good as packed.
 constexpr std::int64_t kPanelBytes = 8192;
 // A right operand of at most this many elements is taken to be in the cache.
@@ -236,16 +237,21 @@ struct PackedGemm {
     }
 
     void pack() const {
-        if (shares_right())
-            parallel_ranges(panels, kPackPanels, [&](std::int64_t begin, std::int64_t end) {
-                blocks.each([&](const InnerBlock& block) {
-                    pack_right(block, begin, end, panel(block, begin));
-                });
-            });
-        if (!shares_left()) return;
         const std::int64_t inner_blocks = ceil_div(g.k, blocks.part);
+        const auto block_of = [&](std::int64_t task) {
+            return blocks.find(task % inner_blocks * blocks.part);
+        };
+        if (shares_right()) {
+            const std::int64_t group = std::min(kPackPanels, ceil_div(panels, kPackParts));
+            parallel_for(ceil_div(panels, group) * inner_blocks, [&](std::int64_t task) {
+                const std::int64_t begin = task / inner_blocks * group;
+                const InnerBlock block = block_of(task);
+                pack_right(block, begin, std::min(panels, begin + group), panel(block, begin));
+            });
+        }
+        if (!shares_left()) return;
         parallel_for(row_blocks() * inner_blocks, [&](std::int64_t task) {
-            const InnerBlock block = blocks.find(task % inner_blocks * blocks.part);
+            const InnerBlock block = block_of(task);
             const std::int64_t row = task / inner_blocks * rows;
             pack_left(row_block(g, row, rows), block.offset, block.length, pitch(),
                       shared_left(block, row));
