@@ -276,6 +276,29 @@ def attention_grad(m: Maker) -> list[Arguments]:
     return [*given, tuple(x[:1, :1] if np.ndim(x) > 2 else x for x in given[0])]
 
 
+def self_attention(m: Maker) -> list[Arguments]:
+    batch, heads = 2, m.pick(2, 4)
+    length, width = m.pick(4, 90), heads * m.pick(3, 40)
+    qkv = m.array(batch, length, 3 * width)
+    mask = m.array(batch, 1, length, length) > -2
+    bias = m.array(length, length)
+    return [
+        (qkv, heads, None, True, 0.25),
+        (qkv, heads, mask, False, 0.25),
+        (qkv, 1, bias, True, 0.25),
+    ]
+
+
+def self_attention_grad(m: Maker) -> list[Arguments]:
+    given = []
+    for qkv, heads, mask, causal, scale in self_attention(m):
+        batch, length, width = qkv.shape
+        gy, y = (m.array(batch, length, width // 3) for _ in range(2))
+        lse = np.full((batch, heads, length), 4 + 9 * scale * width // 3 // heads, m.dtype)
+        given.append((gy, qkv, y, lse, heads, mask, causal, scale))
+    return given
+
+
 def updates(m: Maker, states: int) -> list[Any]:
     """Lists of arrays: parameters, gradients and states; one gradient in another order of axes."""
     shapes = [m.matrix, (m.pick(3, 20_000),), (), (4, 5)]
@@ -350,6 +373,8 @@ CASES: dict[str, Callable[[Maker], list[Arguments]]] = {
     "scatter_along_axis": scatter_along_axis,
     "attention": attention,
     "attention_grad": attention_grad,
+    "self_attention": self_attention,
+    "self_attention_grad": self_attention_grad,
     "sgd_step": sgd_step,
     "adam_step": adam_step,
 }  # fmt: skip

@@ -235,3 +235,67 @@ def test_t10_embedding(device: str, dtype: str) -> None:
     layer = nn.Embedding(4, 2, padding_idx=0)
     assert layer([0, 1]).shape == (2, 2)
     assert not layer.weight.data[0].any()
+
+
+# ----- Self-attention -----
+
+
+def parts_of(qkv: Any, heads: int) -> list[Any]:
+    """(N, L, 3 E) -> q, k and v, each (N, heads, L, E / heads)."""
+    n, length, width = qkv.shape
+    return list(qkv.reshape(n, length, 3, heads, width // 3 // heads).transpose(2, 0, 3, 1, 4))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 24), (1, 1, 12), (3, 17, 36)])
+@pytest.mark.parametrize("strided", [False, True])
+def test_self_attention_is_attention_by_heads(
+    shape: Any, strided: bool, device: str, dtype: str
+) -> None:
+    heads, (n, length, width) = 4, shape
+    step = 2 if strided else 1
+    qkv = rng.normal(size=(n, step * length, width)).astype(dtype)[:, ::step]
+    gy = rng.normal(size=(n, length, width // 3)).astype(dtype)
+    mask = np.tril(rng.random((n, 1, length, length)) > 0.3)
+    for given, causal, visible in [
+        (None, True, np.tril(np.ones((length, length), bool))),
+        (mask, False, mask),
+        (Tensor(np.where(mask, 0.0, -np.inf), dtype=dtype), True, mask),
+    ]:
+        x = Tensor(qkv, dtype=dtype, requires_grad=True)
+        y = ops.self_attention(x, heads, given, causal)
+        assert (y.shape, y.dtype) == ((n, length, width // 3), np.dtype(dtype))
+        exact = parts_of(qkv.astype("f8"), heads)
+        upstream = gy.astype("f8").reshape(n, length, heads, -1).transpose(0, 2, 1, 3)
+        found, gradients = np.zeros_like(upstream), [np.zeros_like(a) for a in exact]
+        for place in np.ndindex(n, heads):
+            seen = np.broadcast_to(visible, (n, heads, length, length))[place]
+            one = [a[place] for a in exact]
+            found[place] = naive_attention(*one, seen)
+            for total, g in zip(
+                gradients, naive_gradients(*one, upstream[place], seen), strict=True
+            ):
+                total[place] = g
+        close = {"atol": 200 * np.finfo(dtype).eps}
+        expected = found.transpose(0, 2, 1, 3).reshape(y.shape)
+        np.testing.assert_allclose(y.data, expected, **close)
+        y.backward(Tensor(gy, dtype=dtype))
+        joined = np.stack(gradients, 2).transpose(0, 3, 2, 1, 4)
+        assert x.grad is not None
+        np.testing.assert_allclose(x.grad, joined.reshape(shape), **close)
+
+
+def test_self_attention_drops_and_differentiates_a_mask(device: str) -> None:
+    x = Tensor(rng.normal(size=(2, 3, 12)), dtype="float64")
+    bias = Tensor(np.zeros((3, 3)), dtype="float64", requires_grad=True)
+    whole = ops.self_attention(x, 2)
+    ops.self_attention(x, 2, bias).sum().backward()
+    assert bias.grad is not None and (bias.grad != 0).any()
+    assert not np.allclose(ops.self_attention(x, 2, dropout=0.5).data, whole.data)
+    np.testing.assert_allclose(ops.self_attention(x, 2, bias).data, whole.data, atol=1e-14)
+    assert ops.self_attention(Tensor.zeros(0, 3, 12), 2).shape == (0, 3, 4)
+
+
+@pytest.mark.parametrize(("shape", "heads"), [((2, 3), 1), ((2, 3, 12), 3), ((2, 3, 12), 0)])
+def test_self_attention_names_the_shape_and_the_heads(shape: Any, heads: int, device: str) -> None:
+    with pytest.raises(ValueError, match=rf"self_attention: qkv .*num_heads is {heads};"):
+        ops.self_attention(Tensor.zeros(*shape), heads)

@@ -110,6 +110,18 @@ def test_linear(lead, bias, device: str, dtype: str) -> None:
     assert [t.grad.shape for t in given] == [t.shape for t in given]
 
 
+@pytest.mark.parametrize("stored", ["in_out", "out_in"])
+def test_a_weight_gradient_has_the_memory_order_of_the_weight(stored: str, device: str) -> None:
+    x, w, gy = values((4, 5), 1), values((5, 3), 2), values((4, 3), 3)
+    transposed = stored == "out_in"
+    kept = Tensor(w.T.copy() if transposed else w, dtype="float64", requires_grad=True)
+    weight = kept.transpose() if transposed else kept
+    ops.linear(Tensor(x, dtype="float64"), weight).backward(Tensor(gy, dtype="float64"))
+    assert kept.grad is not None and kept.grad.flags.c_contiguous
+    expected = x.T @ gy
+    np.testing.assert_allclose(kept.grad, expected.T if transposed else expected, atol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("activation", "f"),
     [

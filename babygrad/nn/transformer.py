@@ -12,6 +12,7 @@ from babygrad import init, ops
 from babygrad.nn.dropout import Dropout
 from babygrad.nn.module import Module, Parameter
 from babygrad.nn.norm import LayerNorm
+from babygrad.ops.attention import join_heads, split_heads
 from babygrad.tensor import Tensor
 
 
@@ -125,29 +126,26 @@ class MultiHeadAttention(Module):
                 f"MultiHeadAttention: query has shape {query.shape}; "
                 f"it must be (N, L, {self.embed_dim})"
             )
+        dropped = self.dropout if self.training else 0.0
         if key is query and value is query:
             joined = ops.linear(query, self.in_proj_weight.transpose(), self.in_proj_bias)
-            q, k, v = ops.split(joined, self.embed_dim, -1)
+            y = ops.self_attention(joined, self.num_heads, mask, causal, dropped)
         else:
-            weights = ops.split(self.in_proj_weight, self.embed_dim, 0)
-            biases: Any = (None,) * 3
-            if self.in_proj_bias is not None:
-                biases = ops.split(self.in_proj_bias, self.embed_dim, 0)
-            q, k, v = (
-                ops.linear(x, w.transpose(), b)
-                for x, w, b in zip((query, key, value), weights, biases, strict=True)
-            )
-        q, k, v = (self._to_heads(x) for x in (q, k, v))
-        dropped = self.dropout if self.training else 0.0
-        y = ops.scaled_dot_product_attention(q, k, v, mask, causal, dropout=dropped)
-        # (N, heads, L, E / heads) -> (N, L, E)
-        out: Tensor = self.out_proj(y.transpose((1, 2)).reshape(query.shape))
+            q, k, v = (split_heads(x, self.num_heads) for x in self._project(query, key, value))
+            y = ops.scaled_dot_product_attention(q, k, v, mask, causal, dropout=dropped)
+            y = join_heads(y)
+        out: Tensor = self.out_proj(y)
         return out
 
-    def _to_heads(self, x: Tensor) -> Tensor:
-        """(N, L, E) -> (N, heads, L, E / heads), a view."""
-        split = (*x.shape[:2], self.num_heads, self.embed_dim // self.num_heads)
-        return x.reshape(split).transpose((1, 2))
+    def _project(self, *inputs: Tensor) -> list[Tensor]:
+        """Query, key and value, each by its third of the projection."""
+        weights = ops.split(self.in_proj_weight, self.embed_dim, 0)
+        biases: Any = (None,) * 3
+        if self.in_proj_bias is not None:
+            biases = ops.split(self.in_proj_bias, self.embed_dim, 0)
+        return [
+            ops.linear(x, w.transpose(), b) for x, w, b in zip(inputs, weights, biases, strict=True)
+        ]
 
 
 class TransformerBlock(Module):

@@ -29,7 +29,7 @@ from babygrad.ops.activation import (
     tanh,
 )
 from babygrad.ops.arithmetic import *
-from babygrad.ops.attention import scaled_dot_product_attention
+from babygrad.ops.attention import scaled_dot_product_attention, self_attention
 from babygrad.ops.comparison import *
 from babygrad.ops.conv import conv, conv1d, conv2d, conv_transpose2d
 from babygrad.ops.dropout import dropout
@@ -69,7 +69,7 @@ __all__ += [
     "conv2d", "conv_transpose2d", "cross_entropy", "dropout", "elu", "embedding", "gelu",
     "group_norm", "hardtanh", "huber_loss", "interpolate", "kl_div", "l1_loss", "layer_norm",
     "leaky_relu", "log_softmax", "logsoftmax", "max_pool2d", "mse_loss", "nll_loss", "relu",
-    "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "softplus",
-    "tanh",
+    "rms_norm", "scaled_dot_product_attention", "self_attention", "sigmoid", "silu", "softmax",
+    "softplus", "tanh",
 ]
 # fmt: on

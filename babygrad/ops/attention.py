@@ -1,16 +1,17 @@
-"""Scaled dot-product attention (Vaswani et al., 2017)."""
+"""Scaled dot-product attention, and that of a sequence to itself (Vaswani et al., 2017)."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
-from babygrad.ops._common import broadcast_shape, lifted, like
+from babygrad.ops._common import broadcast_shape, lifted, like, whole
 from babygrad.ops._fused import floats
 from babygrad.ops.dropout import check_probability
 from babygrad.ops.dropout import dropout as drop
 from babygrad.ops.elementwise import exp, where
+from babygrad.ops.joining import concatenate, split
 from babygrad.ops.linalg import matmul
 from babygrad.ops.reduction import logsumexp
 from babygrad.ops.shape import broadcast_to
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class Attention(Function):
     """q (B, H, L, D), k (B, H, S, D), v (B, H, S, E) -> (B, H, L, E), without the (L, S) scores."""
 
-    uses = ("012y", "012y", "012y")
+    uses: ClassVar[tuple[str, ...]] = ("012y", "012y", "012y")
 
     def __init__(self, mask: Tensor | None, causal: bool, scale: float) -> None:
         self.mask = mask
@@ -45,10 +46,55 @@ class Attention(Function):
                 out_grad._data, q._data, k._data, v._data, node._data, self.lse, mask, causal, scale
             )
             return tuple(like(array, out_grad) for array in found)
+        return self._recorded_backward(out_grad, node, q, k, v)
+
+    def _recorded_backward(
+        self, out_grad: Tensor, y: Tensor, q: Tensor, k: Tensor, v: Tensor
+    ) -> tuple[Tensor, ...]:
         p = _probabilities(q, k, self.mask, self.causal, self.scale)
-        inner = (out_grad * node).sum(-1, keepdims=True)
+        inner = (out_grad * y).sum(-1, keepdims=True)
         gs = p * (matmul(out_grad, v.transpose()) - inner) * self.scale
         return matmul(gs, k), matmul(gs.transpose(), q), matmul(p.transpose(), out_grad)
+
+
+class SelfAttention(Attention):
+    """q, k and v beside each other (B, L, 3 E) -> (B, L, E): one array in and one gradient out."""
+
+    uses = ("0y",)
+
+    def __init__(self, heads: int, mask: Tensor | None, causal: bool, scale: float) -> None:
+        super().__init__(mask, causal, scale)
+        self.heads = heads
+
+    def forward(self, qkv: NDArray) -> NDArray:  # type: ignore[override]
+        y, self.lse = self.xp.self_attention(qkv, self.heads, *self._settings())
+        return y
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:  # type: ignore[override]
+        (qkv,) = node._inputs
+        if not is_grad_enabled():
+            found = self.xp.self_attention_grad(
+                out_grad._data, qkv._data, node._data, self.lse, self.heads, *self._settings()
+            )
+            return like(found, out_grad)
+        parts = (split_heads(x, self.heads) for x in (out_grad, node, *split_three(qkv)))
+        return concatenate([join_heads(g) for g in self._recorded_backward(*parts)], -1)
+
+
+def split_three(x: Tensor) -> tuple[Tensor, ...]:
+    """(B, L, 3 E) -> three (B, L, E)."""
+    return split(x, x.shape[-1] // 3, -1)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, L, E) -> (B, heads, L, E / heads), a view."""
+    return x.reshape((*x.shape[:2], heads, x.shape[2] // heads)).transpose((1, 2))
+
+
+def join_heads(x: Tensor) -> Tensor:
+    """(B, heads, L, D) -> (B, L, heads D)."""
+    batch, heads, length, size = x.shape
+    return x.transpose((1, 2)).reshape((batch, length, heads * size))
 
 
 def scaled_dot_product_attention(
@@ -96,7 +142,7 @@ def scaled_dot_product_attention(
     check_probability(op, "dropout", dropout)
     lead = _leading_axes(op, q, k, v)
     if scale is None:
-        scale = 1 / math.sqrt(max(q.shape[-1], 1))
+        scale = _default_scale(q.shape[-1])
     scores_shape = (*lead, q.shape[-2], k.shape[-2])
     if mask is not None:
         mask = _checked_mask(op, mask, scores_shape, q)
@@ -109,6 +155,70 @@ def scaled_dot_product_attention(
         mask = _four_axes(mask, scores_shape)
     y = Attention(mask, causal, float(scale))(q, k, v)
     return y if len(lead) == 2 else y.reshape((*lead, *y.shape[-2:]))
+
+
+def self_attention(
+    qkv: Any,
+    num_heads: int,
+    mask: Any = None,
+    causal: bool = False,
+    dropout: float = 0.0,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Attention of a sequence to itself by several heads, from one projection to q, k and v.
+
+    The same as `scaled_dot_product_attention` of the parts of qkv, head h taking the features from
+    h E / num_heads on of each; but the gradient is one array from the start, not put together.
+
+    Parameters
+    ----------
+    qkv : Tensor (N, L, 3 E)
+        Queries, keys and values beside each other.
+    num_heads : int
+        Divides E.
+    mask, causal, dropout, generator
+        As there; the mask broadcasts to (N, num_heads, L, L).
+
+    Returns
+    -------
+    Tensor (N, L, E)
+
+    Raises
+    ------
+    ValueError
+        When the shapes do not fit.
+
+    Examples
+    --------
+    >>> from babygrad import Tensor, ops
+    >>> ops.self_attention(Tensor.ones(2, 5, 24), num_heads=4).shape
+    (2, 5, 8)
+    """
+    op = "self_attention"
+    (qkv,) = floats(op, qkv)
+    heads = whole(op, "num_heads", num_heads)
+    check_probability(op, "dropout", dropout)
+    if qkv.ndim != 3 or heads < 1 or qkv.shape[2] % (3 * heads) != 0:
+        raise ValueError(
+            f"{op}: qkv has shape {qkv.shape} and num_heads is {num_heads}; "
+            "it must be (N, L, 3 E), and num_heads divide E"
+        )
+    batch, length, width = qkv.shape
+    if mask is not None:
+        mask = _checked_mask(op, mask, (batch, heads, length, length), qkv)
+    if dropout or (mask is not None and mask.requires_grad):
+        q, k, v = (split_heads(x, heads) for x in split_three(qkv))
+        y = scaled_dot_product_attention(
+            q, k, v, mask, causal, dropout=dropout, generator=generator
+        )
+        return join_heads(y)
+    if mask is not None:
+        mask = _four_axes(mask, (batch, heads, length, length))
+    return SelfAttention(heads, mask, causal, _default_scale(width // 3 // heads))(qkv)
+
+
+def _default_scale(size: int) -> float:
+    return 1 / math.sqrt(max(size, 1))
 
 
 def _leading_axes(op: str, q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:

@@ -99,6 +99,9 @@ class Linear(Function):
     activation: str | None = None
 
     def forward(self, x: NDArray, weight: NDArray, *bias: NDArray) -> NDArray:
+        # Stored as (O, I): the gradient takes the same order in memory, so that an optimizer goes
+        # along both. Adam then needs 0.5 ms and not 2.2 for the 818,000 parameters of a small GPT.
+        self.transposed = weight.strides[0] < weight.strides[1]
         b = self.xp.reshape(bias[0], (-1,)) if bias else None
         return self.xp.linear(x, weight, b, self.activation)
 
@@ -114,7 +117,8 @@ class Linear(Function):
             gx = like(xp.reshape(xp.matmul(g, weight._data.T), x.shape), out_grad)
         if weight.requires_grad:
             rows_of_x = xp.reshape(x._data, (rows, x.shape[-1]))
-            gw = like(_weight_gradient(xp, rows_of_x, g, weight._data), out_grad)
+            found = xp.matmul(g.T, rows_of_x).T if self.transposed else xp.matmul(rows_of_x.T, g)
+            gw = like(found, out_grad)
         gb = [
             like(xp.reshape(xp.sum(g, 0), b.shape), out_grad) if b.requires_grad else None
             for b in bias
@@ -134,17 +138,6 @@ class Linear(Function):
             for b in bias
         ]
         return gx, gw, *gb
-
-
-def _weight_gradient(xp: Any, x: NDArray, g: NDArray, weight: NDArray) -> NDArray:
-    """x^T g in the memory order of the weight, so that an optimizer goes along both.
-
-    A weight stored as (O, I) comes here transposed. Adam takes 0.5 ms instead of 2.2 for the
-    818,000 parameters of a small GPT when their gradients are not (two cores).
-    """
-    if weight.strides[0] < weight.strides[1]:
-        return xp.matmul(g.T, x).T
-    return xp.matmul(x.T, g)
 
 
 class ActivatedLinear(Linear):

@@ -13,6 +13,11 @@ def masked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return ops.scaled_dot_product_attention(q, k, v, mask)
 
 
+def masked_heads(qkv: Tensor) -> Tensor:
+    mask = Tensor([[True, False], [False, False]], dtype="bool", device=qkv.device)
+    return ops.self_attention(qkv, 2, mask)
+
+
 SAMPLES = [
     Sample(
         "scaled_dot_product_attention",
@@ -37,5 +42,11 @@ SAMPLES = [
         normal(3, 2),
         normal(2, 3),
     ),
+    Sample(
+        "self_attention",
+        lambda qkv: ops.self_attention(qkv, 2, causal=True),
+        normal(2, 3, 12),
+    ),
+    Sample("self_attention", masked_heads, normal(2, 2, 6)),
     Sample("embedding", lambda w: ops.embedding([[0, 2], [2, 1]], w), normal(3, 2)),
 ]

@@ -56,6 +56,50 @@ class Attention(Softmax):
         gv = self.matmul(self._transposed(p), gy)
         return gq, gk, gv
 
+    def self_attention(
+        self, qkv: Array, heads: int, mask: Array | None, causal: bool, scale: float
+    ) -> tuple[Array, Array]:
+        """The attention of q, k and v beside each other, (B, L, 3 E), to y (B, L, E) and lse.
+
+        Head h has the features from h E / heads on of each.
+        """
+        q, k, v = self._three(qkv, heads)
+        y, lse = self.attention(q, k, v, mask, causal, scale)
+        return self._joined(y), lse
+
+    def self_attention_grad(
+        self,
+        gy: Array,
+        qkv: Array,
+        y: Array,
+        lse: Array,
+        heads: int,
+        mask: Array | None,
+        causal: bool,
+        scale: float,
+    ) -> Array:
+        """The gradient of qkv, (B, L, 3 E)."""
+        q, k, v = self._three(qkv, heads)
+        gy, y = (self._heads(x, heads) for x in (gy, y))
+        found = self.attention_grad(gy, q, k, v, y, lse, mask, causal, scale)
+        return self.concat([self._joined(g) for g in found], -1)
+
+    def _three(self, qkv: Array, heads: int) -> tuple[Array, ...]:
+        width = qkv.shape[-1] // 3
+        parts = (slice(start, start + width) for start in (0, width, 2 * width))
+        return tuple(self._heads(self.getitem(qkv, (..., part)), heads) for part in parts)
+
+    def _heads(self, x: Array, heads: int) -> Array:
+        """(B, L, E) -> (B, H, L, E / H)."""
+        batch, length, width = x.shape
+        split = self.reshape(x, (batch, length, heads, width // heads))
+        return self.permute_dims(split, (0, 2, 1, 3))
+
+    def _joined(self, x: Array) -> Array:
+        """(B, H, L, D) -> (B, L, H D)."""
+        batch, heads, length, size = x.shape
+        return self.reshape(self.permute_dims(x, (0, 2, 1, 3)), (batch, length, heads * size))
+
     def _scores(self, q: Array, k: Array, mask: Array | None, causal: bool, scale: float) -> Array:
         """(B, H, L, S), -inf where a position takes no part."""
         scores = self.multiply(self.matmul(q, self._transposed(k)), scale)
