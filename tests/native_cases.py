@@ -335,6 +335,8 @@ CASES: dict[str, Callable[[Maker], list[Arguments]]] = {
     **named("sum prod max min", reduction((0, 2), (1, 2, 3))),
     **named("argmax argmin", reduction(2)),
     **named("any all", truth),
+    "var": lambda m: [(m.array(*m.matrix), axis, keepdims, 1)
+                      for axis in (None, 0, 1) for keepdims in (False, True)],
     **named("softmax log_softmax", along(1)),
     **named("softmax_grad log_softmax_grad", along(2)),
     **named("logical_and logical_or", logical(2)),

@@ -9,6 +9,11 @@ from native_kernels import kernel
 _core = pytest.importorskip("babygrad._core", reason="the extension is not built")
 
 
+def exact_var(x: Any, axes: Any) -> Any:
+    wide = x.astype(np.longdouble)
+    return ((wide - wide.mean(axes, keepdims=True)) ** 2).mean(axes)
+
+
 LENGTHS = [*range(1, 70), 127, 128, 255, 257, 1000, 32768, 32769, 70001]
 
 
@@ -23,6 +28,10 @@ def test_lines_of_every_length(isa: str, dtype: str) -> None:
         np.testing.assert_array_equal(kernel("max")(x, 1), np.sort(x)[:, -1], str(n))
         np.testing.assert_array_equal(kernel("min")(x, 1), np.sort(x)[:, 0], str(n))
         if dtype != "int32":
+            # The mean and the squares are rounded in float64: far below float32's last bit.
+            tolerance = 1e-7 if dtype == "float32" else 1e-14
+            variances = kernel("var")(x, 1, False, 0)
+            np.testing.assert_allclose(variances, exact_var(x, 1), tolerance, 0, err_msg=str(n))
             squares = (x.astype(np.float64) ** 2).sum()
             assert kernel("sum_of_squares")(x) == squares, n
 
@@ -37,6 +46,14 @@ def test_lines_of_every_length(isa: str, dtype: str) -> None:
         ((3000, 30), (0, 1)),
         ((5, 6, 7), (2,)),
         ((20, 5, 30), (0, 2)),
+        ((300, 50, 3), (0, 2)),
+        ((7, 2000, 5), (0, 2)),
+        ((40000, 3), (0,)),
+        ((3, 700, 4), (1,)),
+        ((5, 9000), (0,)),
+        ((3, 70, 5000), (1,)),
+        ((2, 3, 40000), (0, 2)),
+        ((2, 3, 40000), (1, 2)),
     ],
 )
 @pytest.mark.parametrize("columns", [None, -2])
@@ -51,6 +68,9 @@ def test_runs_of_an_array_or_its_part(
     lines = np.sort(x.transpose(*kept, *whole).reshape(*(x.shape[i] for i in kept), -1))
     np.testing.assert_array_equal(kernel("max")(x, axes), lines[..., -1])
     np.testing.assert_array_equal(kernel("min")(x, axes), lines[..., 0])
+    for dtype, tolerance in (("float32", 1e-7), ("float64", 1e-13)):
+        variances = kernel("var")(x.astype(dtype), whole, False, 0)
+        np.testing.assert_allclose(variances, exact_var(x, whole), tolerance, 0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -66,16 +86,19 @@ def test_nan_spreads_over_its_line_only(isa: str, dtype: str, n: int) -> None:
         assert np.isnan(kernel(name)(x, 1)).tolist() == [True] + [False] * (n - 1)
 
 
-@pytest.mark.parametrize("axes", [None, (1,), (0, 1)])
-def test_threads_do_not_change_a_sum(axes: Any) -> None:
-    x = np.random.default_rng(3).standard_normal((300, 1003), dtype=np.float32)
+@pytest.mark.parametrize("axes", [None, (0,), (1,), (0, 1)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(300, 1003), (40000, 5), (3, 100_000), (40, 50, 40)])
+def test_threads_do_not_change_a_sum(shape: tuple[int, ...], dtype: str, axes: Any) -> None:
+    x = np.random.default_rng(3).standard_normal(shape).astype(dtype)
     before = _core.get_num_threads()
     results = set()
     try:
         for count in (1, 2, 3):
             _core.set_num_threads(count)
             squares = kernel("sum_of_squares")(x).tobytes()
-            results.add((kernel("sum")(x, axes).tobytes(), squares))
+            variances = kernel("var")(x, axes, False, 1).tobytes()
+            results.add((kernel("sum")(x, axes).tobytes(), squares, variances))
     finally:
         _core.set_num_threads(before)
     assert len(results) == 1

@@ -153,6 +153,32 @@ def test_t13_variance_is_two_pass(device: str) -> None:
     assert ops.var(x, correction=0).item() == 1.25
 
 
+def test_variance_far_from_zero(device: str, dtype: str) -> None:
+    # Exact in float32, whose numbers are 8 apart there; their mean is not one of them.
+    values = [1e8, 1e8 + 8, 1e8 + 32, 1e8 + 80]
+    x = Tensor(values, dtype=dtype, requires_grad=True)
+    assert ops.var(x, correction=0).item() == variance(values, 0) == 972
+
+
+def test_variance_differentiates_twice(device: str) -> None:
+    values = [0.5, -1.0, 2.5, 4.0]
+    x, mean = leaf(values), math.fsum(values) / 4
+    first = babygrad.grad(ops.var(x), x, create_graph=True)
+    assert first.tolist() == pytest.approx([2 * (v - mean) / 3 for v in values], rel=1e-15)
+    # The second derivative along u is 2 (u - mean(u)) / 3.
+    along = grad(first * Tensor([1.0, 0, 0, 0], dtype="float64"), x)
+    assert along == pytest.approx([0.5, -1 / 6, -1 / 6, -1 / 6], rel=1e-15)
+
+
+@pytest.mark.parametrize("correction", [2, 3])
+def test_variance_without_degrees_of_freedom(correction: float, device: str) -> None:
+    x = leaf([1.0, 3.0])
+    with pytest.warns(RuntimeWarning, match=f"2 element.*correction={correction} give NaN"):
+        y = ops.var(x, correction=correction)
+    assert math.isnan(y.item())
+    assert np.isnan(grad(y, x)).all()
+
+
 def test_t15_logsumexp(device: str, dtype: str) -> None:
     x = Tensor([[-INF, -INF], [INF, 0.0], [-INF, 1.0]], dtype=dtype, requires_grad=True)
     y = ops.logsumexp(x, axis=1)

@@ -22,10 +22,13 @@ from babygrad.backends.composed import (
     Normalization,
     OptimizerSteps,
     Pooling,
+    Reductions,
 )
 
 
-class Backend(Activations, Attention, Convolution, Normalization, OptimizerSteps, Pooling):
+class Backend(
+    Activations, Attention, Convolution, Normalization, OptimizerSteps, Pooling, Reductions
+):
     """Subclass this, implement the required members, and register the class.
 
     Registration is an entry point in the group ``babygrad.backends`` of your package::

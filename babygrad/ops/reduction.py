@@ -150,6 +150,19 @@ def std(
     return Magnitude()(_var("std", a, axes, keepdims, axis, correction))
 
 
+class Variance(Member):
+    member = "var"
+    uses = ("0",)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        a: Tensor = node._inputs[0]
+        axes, _, correction = self.settings
+        count = math.prod(a.shape[i] for i in axes)
+        centred = a - Summation(axes, True)(a) / count
+        degrees = count - correction if count > correction else math.nan
+        return expand_to_reduced(out_grad * (2 / degrees), a.shape, axes) * centred
+
+
 def _var(op: str, a: Any, axes: Axes, keepdims: bool, axis: Axes, correction: float) -> Tensor:
     a, over = _operand(op, a, axes, axis, real=True)
     count = math.prod(a._data.shape[i] for i in over)
@@ -159,9 +172,7 @@ def _var(op: str, a: Any, axes: Axes, keepdims: bool, axis: Axes, correction: fl
             RuntimeWarning,
             stacklevel=3,
         )
-    centred = a - mean(a, over, keepdims=True)
-    degrees = count - correction if count > correction else 0
-    return Summation(over, keepdims)(square(centred)) / degrees
+    return Variance(over, keepdims, correction)(a)
 
 
 class Magnitude(Member):

@@ -11,7 +11,7 @@ import pytest
 
 from babygrad.testing.arrays import FLOATS, LENGTHS, distinct, frozen_call, layouts, values
 from babygrad.testing.oracles import exact
-from babygrad.testing.tolerance import check, check_exact, check_sum, check_type
+from babygrad.testing.tolerance import SUM, check, check_exact, check_sum, check_type
 
 SHAPE = (3, 4, 5)
 AXES = (None, 0, 1, -1, (0, 2), (0, 1, 2), ())
@@ -98,6 +98,26 @@ class ReductionSuite:
         for (layout, given), axis in itertools.product(layouts(x), AXES):
             want = getattr(np, name)(x.astype(np.int64), axis=axis)
             check_exact(getattr(xp, name)(given, axis), np.asarray(want), f"{name}, {layout}")
+
+    @floats
+    def test_var(self, xp: Any, dtype: str) -> None:
+        x = values(SHAPE, dtype)
+        for (layout, given), axis in itertools.product(layouts(x), AXES):
+            k = reduced_length(SHAPE, axis)
+            for keepdims, correction in itertools.product((False, True), (0, 0.5, 1)):
+                squares = (exact(x) - exact(x).mean(axis, keepdims=True)) ** 2
+                degrees = k - correction if k > correction else math.nan
+                want = squares.sum(axis, keepdims=keepdims) / degrees
+                got = frozen_call(xp.var, given, axis, keepdims, correction)
+                scale = 9 / math.sqrt(k)  # K squares of at most 9, over K
+                check(got, want, dtype, SUM, scale=scale, of=f"var, {layout}, axis {axis}")
+        # Their squares differ by less than the rounding of one, and float32 has no mean of a pair.
+        apart = np.asarray(1e8 + 8 * np.arange(300).reshape(2, 150), dtype)
+        for axis in (None, 0, 1):
+            check(xp.var(apart, axis, False, 0), exact(apart).var(axis), dtype, SUM, of="far away")
+        nothing = xp.var(np.zeros((0, 2), dtype), 0, True, 0)
+        check_exact(nothing, np.full((1, 2), np.nan, dtype), "var of nothing")
+        check_exact(xp.var(np.zeros((2, 0), dtype), 0, False, 0), np.zeros(0, dtype), "no var")
 
     @floats
     def test_prod(self, xp: Any, dtype: str) -> None:

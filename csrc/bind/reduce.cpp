@@ -64,6 +64,22 @@ PyObject* reduction(PyObject* const* args) {
     return r.y.take();
 }
 
+PyObject* variance(PyObject* const* args) {
+    View x;
+    unsigned axes;
+    bool keepdims;
+    double correction;
+    if (!parse(args, x, axes, keepdims) || !is_floating(x.dtype) ||
+        !get_number(args[3], correction))
+        return kNotCovered;
+    Reduced r = make_reduced(x, x.dtype, axes, keepdims);
+    {
+        const WithoutGil nogil(0.5 * static_cast<double>(size_of(x)));
+        kernels().reduce.variance[static_cast<int>(x.dtype)](x, r.beside, correction);
+    }
+    return r.y.take();
+}
+
 PyObject* sum_of_squares(PyObject* const* args) {
     View x;
     if (!get_view(args[0], x) || !is_floating(x.dtype) || size_of(x) == 0) return kNotCovered;
@@ -122,6 +138,7 @@ void register_reduce() {
     add_entry({"min", parameters, reduction<static_cast<int>(Reduction::min)>});
     add_entry({"any", parameters, reduction<static_cast<int>(Reduction::any)>});
     add_entry({"all", parameters, reduction<static_cast<int>(Reduction::all)>});
+    add_entry({"var", "x axis keepdims correction", variance});
     add_entry({"sum_of_squares", "x", sum_of_squares});
     add_entry({"argmax", parameters, arg_reduction<true>});
     add_entry({"argmin", parameters, arg_reduction<false>});

@@ -1,252 +1,204 @@
 // Reductions. Sums and products of float32 are kept in float64, so a sum of 2^25 ones is exact;
-// float64 sums run in 64 partial sums, in blocks of 32 rows. A reduction is a column walk: rows of
-// the reduced part are folded into a row of accumulators, four at a time; one along contiguous
-// memory cuts it into rows of 64. Where it can be written in vectors, and for short lines, it goes
-// by runs of adjacent elements instead. Cost: memory bandwidth.
+// float64 sums run in blocks of 64 rows, or of 32 vectors. reduce_plan.h says how memory is walked:
+// rows are folded into a row of accumulators, four at a time or run by run. Cost: memory bandwidth.
 #include "kernels/reduce.h"
 
+#include "kernels/reduce_plan.h"
 #include "kernels/reduce_run.h"
 #include "memory.h"
 #include "targets/targets.h"
-#include "threads.h"
 
 namespace babygrad::BABYGRAD_TARGET {
 namespace {
 
 using Byte = std::uint8_t;
 
-constexpr std::int64_t kWidth = 64;           // columns that a contiguous reduction is cut into
-constexpr std::int64_t kColumns = 4096;       // of accumulators, so that memory is read in long runs
-constexpr std::int64_t kBlock = 32;           // rows folded before they join the total
-constexpr std::int64_t kChunk = 1 << 15;      // elements per chunk
-constexpr std::int64_t kMaxChunks = 64;       // of one reduction, as their results are joined serially
+constexpr int kRows = 4;
+constexpr std::int64_t kBlock = 64;  // rows folded before they join the total
 
-struct Axis {
-    std::int64_t n, x, y;
-};
-
-// The loops of one reduction: `columns` beside each other, `rows` of them, at every position of the
-// outer reduced axes, for every position of the kept axes.
-struct Plan {
-    Axis kept[kMaxDims], outer[kMaxDims];
-    int kept_count = 0, outer_count = 0;
-    std::int64_t kept_size = 1, outer_size = 1;
-    Axis columns{1, 0, 0}, rows{1, 0, 0};
-    std::int64_t rest = 0;  // columns after the last whole row of a contiguous reduction
-    bool folds = false;     // the columns are reduced, too
-    bool runs = false;      // and are adjacent elements, which are reduced one run after another
-};
-
-Plan make_plan(const View& x, const View& y, bool in_vectors) {
-    const View* const views[] = {&x, &y};
-    const Nest nest = make_nest(views, 2);
-    Plan plan;
-    const int inner = nest.ndim - 1;
-    for (int i = 0; i < inner; ++i) {
-        const Axis axis{nest.shape[i], nest.strides[i][0], nest.strides[i][1]};
-        if (axis.y != 0) {
-            plan.kept[plan.kept_count++] = axis;
-            plan.kept_size *= axis.n;
-        } else {
-            plan.outer[plan.outer_count++] = axis;
-        }
-    }
-    plan.columns = {nest.shape[inner], nest.strides[inner][0], nest.strides[inner][1]};
-    plan.folds = plan.columns.y == 0;
-    const bool adjacent = plan.folds && plan.columns.x == itemsize(x.dtype) && plan.columns.n > 0;
-    const bool is_short = plan.columns.n < 2 * kWidth;
-    plan.runs = adjacent && (is_short ? plan.outer_count == 0 : in_vectors);
-    if (plan.folds && !plan.runs && !is_short) {
-        const std::int64_t step = plan.columns.x, n = plan.columns.n;
-        plan.rows = {n / kWidth, kWidth * step, 0};
-        plan.rest = n % kWidth;
-        plan.columns.n = kWidth;
-    } else if (plan.outer_count > 0 && !plan.runs) {
-        plan.rows = plan.outer[--plan.outer_count];
-    }
-    for (int i = 0; i < plan.outer_count; ++i) plan.outer_size *= plan.outer[i].n;
-    return plan;
-}
-
-std::int64_t offset(const Axis* axes, int count, std::int64_t index, std::int64_t Axis::* step) {
-    std::int64_t result = 0;
-    for (int i = count - 1; i > 0; --i) {
-        result += index % axes[i].n * (axes[i].*step);
-        index /= axes[i].n;
-    }
-    return count > 0 ? result + index * (axes[0].*step) : 0;
-}
-
-template <class R, class T>
-void enter_row(typename R::Acc* acc, const char* x, std::int64_t step, std::int64_t n) {
+template <class R, class T, class... C>
+void enter_row(typename R::Acc* acc, const char* x, std::int64_t step, std::int64_t n,
+               C... centre) {
     if (step == sizeof(T)) {
         const T* p = reinterpret_cast<const T*>(x);
-        for (std::int64_t j = 0; j < n; ++j) acc[j] = R::join(acc[j], R::enter(p[j]));
+        for (std::int64_t j = 0; j < n; ++j) acc[j] = R::join(acc[j], R::enter(p[j], centre[j]...));
     } else {
         for (std::int64_t j = 0; j < n; ++j)
-            acc[j] = R::join(acc[j], R::enter(*reinterpret_cast<const T*>(x + j * step)));
+            acc[j] = R::join(acc[j],
+                             R::enter(*reinterpret_cast<const T*>(x + j * step), centre[j]...));
     }
 }
 
-template <class R, class T>
-void enter_rows(typename R::Acc* acc, const char* x, std::int64_t row_step, std::int64_t rows,
-                std::int64_t step, std::int64_t n) {
-    std::int64_t i = 0;
-    if (step == sizeof(T)) {
-        for (; i + 4 <= rows; i += 4) {
-            const T* a = reinterpret_cast<const T*>(x + i * row_step);
-            const T* b = reinterpret_cast<const T*>(x + (i + 1) * row_step);
-            const T* c = reinterpret_cast<const T*>(x + (i + 2) * row_step);
-            const T* d = reinterpret_cast<const T*>(x + (i + 3) * row_step);
-            for (std::int64_t j = 0; j < n; ++j)
-                acc[j] = R::join(acc[j], R::join(R::join(R::enter(a[j]), R::enter(b[j])),
-                                                 R::join(R::enter(c[j]), R::enter(d[j]))));
+// Four rows at once. Rows in the order of memory are asked for while those before them are folded:
+// at each page the processor takes a while to see that it is read from end to end.
+template <class R, class T, class... C>
+void enter_four(typename R::Acc* acc, const char* x, std::int64_t row_step, std::int64_t n,
+                C... centre) {
+    const T* row[kRows];
+    for (int i = 0; i < kRows; ++i) row[i] = reinterpret_cast<const T*>(x + i * row_step);
+    std::int64_t j = 0;
+    if constexpr (Vectors<R, T>::exist) {
+        using V = Vectors<R, T>;
+        const std::int64_t size = sizeof(T), ahead = row_step == n * size ? kRows * n : 512 / size;
+        for (; j + kLanes<T> <= n; j += kLanes<T>) {
+            typename V::Acc a = V::read(acc + j);
+            for (const T* p : row) {
+                __builtin_prefetch(p + j + ahead);
+                a = V::enter(a, load(p + j), V::read(centre + j)...);
+            }
+            V::write(acc + j, a);
         }
     }
-    for (; i < rows; ++i) enter_row<R, T>(acc, x + i * row_step, step, n);
+    const T *a = row[0], *b = row[1], *c = row[2], *d = row[3];
+    for (; j < n; ++j)
+        acc[j] = R::join(acc[j], R::join(R::join(R::enter(a[j], centre[j]...),
+                                                 R::enter(b[j], centre[j]...)),
+                                         R::join(R::enter(c[j], centre[j]...),
+                                                 R::enter(d[j], centre[j]...))));
 }
 
-// Folds the rows [begin, end), counted over the outer reduced axes, of `n` columns at x into acc.
-template <class R, class T>
+template <class R, class T, class... C>
+void enter_rows(typename R::Acc* acc, const char* x, std::int64_t row_step, std::int64_t rows,
+                std::int64_t step, std::int64_t n, C... centre) {
+    std::int64_t i = 0;
+    if (step == sizeof(T))
+        for (; i + kRows <= rows; i += kRows)
+            enter_four<R, T>(acc, x + i * row_step, row_step, n, centre...);
+    for (; i < rows; ++i) enter_row<R, T>(acc, x + i * row_step, step, n, centre...);
+}
+
+// Runs of `run` elements, one for each of n columns.
+template <class R, class T, class... C>
+void enter_runs(typename R::Acc* acc, const char* x, std::int64_t step, std::int64_t n,
+                std::int64_t run, C... centre) {
+    for (std::int64_t j = 0; j < n; ++j) {
+        const T* p = reinterpret_cast<const T*>(x + j * step);
+        const T* next = n > 1 ? reinterpret_cast<const T*>(x + (j + 1) * step) : nullptr;
+        acc[j] = R::join(acc[j], reduce_run<R>(p, run, next, centre[j]...));
+    }
+}
+
+// Folds the rows [begin, end), counted over the outer reduced axes, of n columns at x into acc.
+template <class R, class T, class... C>
 void enter_range(const Plan& plan, typename R::Acc* acc, const char* x, std::int64_t n,
-                 std::int64_t begin, std::int64_t end) {
+                 std::int64_t begin, std::int64_t end, C... centre) {
+    const std::int64_t step = plan.columns.x, row_step = plan.rows.x;
     while (begin < end) {
-        const std::int64_t first = begin % plan.rows.n;
+        const std::int64_t place = begin / plan.rows.n, first = begin - place * plan.rows.n;
         const std::int64_t left = plan.rows.n - first;
         const std::int64_t rows = left < end - begin ? left : end - begin;
-        const char* p = x + offset(plan.outer, plan.outer_count, begin / plan.rows.n, &Axis::x);
-        enter_rows<R, T>(acc, p + first * plan.rows.x, plan.rows.x, rows, plan.columns.x, n);
-        if (plan.rest > 0 && first + rows == plan.rows.n)
-            enter_row<R, T>(acc, p + plan.rows.n * plan.rows.x, plan.columns.x, plan.rest);
+        const char* p = x + offset(plan.outer, plan.outer_count, place, &Axis::x);
+        const bool rest = plan.rest > 0 && first + rows == plan.rows.n;
+        const char* last = p + plan.rows.n * row_step;
+        if (plan.runs) {
+            for (std::int64_t i = first; i < first + rows; ++i)
+                enter_runs<R, T>(acc, p + i * row_step, step, n, plan.run, centre...);
+            if (rest) enter_runs<R, T>(acc, last, step, n, plan.rest, centre...);
+        } else {
+            enter_rows<R, T>(acc, p + first * row_step, row_step, rows, step, n, centre...);
+            if (rest) enter_row<R, T>(acc, last, step, plan.rest, centre...);
+        }
         begin += rows;
     }
 }
 
-// The same from nothing, in blocks, so that rounding errors grow with the number of blocks.
-template <class R, class T>
+// The same from nothing; to results in float64 in blocks, with whose number rounding errors grow.
+template <class R, class T, class... C>
 void reduce_range(const Plan& plan, typename R::Acc* acc, const char* x, std::int64_t n,
-                  std::int64_t begin, std::int64_t end) {
-    const auto clear = [n](typename R::Acc* a) {
-        for (std::int64_t j = 0; j < n; ++j) a[j] = R::start();
-    };
-    clear(acc);
-    if (end - begin <= kBlock) return enter_range<R, T>(plan, acc, x, n, begin, end);
-    typename R::Acc block[kColumns];
+                  std::int64_t begin, std::int64_t end, C... centre) {
+    using Acc = typename R::Acc;
+    for (std::int64_t j = 0; j < n; ++j) acc[j] = R::start();
+    constexpr bool in_blocks = std::is_same_v<T, double> || std::is_same_v<R, SumOfSquares>;
+    if (end - begin <= kBlock || !in_blocks)
+        return enter_range<R, T>(plan, acc, x, n, begin, end, centre...);
+    Acc block[kColumns];
     for (; begin < end; begin += kBlock) {
-        clear(block);
-        enter_range<R, T>(plan, block, x, n, begin, begin + kBlock < end ? begin + kBlock : end);
+        const std::int64_t next = begin + kBlock < end ? begin + kBlock : end;
+        for (std::int64_t j = 0; j < n; ++j) block[j] = R::start();
+        enter_range<R, T>(plan, block, x, n, begin, next, centre...);
         for (std::int64_t j = 0; j < n; ++j) acc[j] = R::join(acc[j], block[j]);
     }
 }
 
-template <class R, class Out>
-void finish(const Plan& plan, typename R::Acc* acc, char* y, std::int64_t n) {
-    if (plan.folds) {
-        if (n == kWidth) {  // the loop below with constant lengths, which become vector code
-            for (std::int64_t half = kWidth / 2; half > 0; half /= 2)
-                for (std::int64_t j = 0; j < half; ++j) acc[j] = R::join(acc[j], acc[j + half]);
-            n = 1;
-        }
-        for (; n > 1; n = (n + 1) / 2)
-            for (std::int64_t j = 0; j < n / 2; ++j)
-                acc[j] = R::join(acc[j], acc[j + (n + 1) / 2]);
-    }
-    for (std::int64_t j = 0; j < n; ++j)
-        *reinterpret_cast<Out*>(y + j * plan.columns.y) = static_cast<Out>(acc[j]);
-}
-
-// How many of `count` rows, or pieces of runs, of n elements one chunk has.
-std::int64_t chunk_of(std::int64_t count, std::int64_t n) {
-    const std::int64_t least = ceil_div(count, kMaxChunks), even = n < kChunk ? kChunk / n : 1;
-    return even > least ? even : least;
-}
-
-// A few large reductions: the rows are cut into chunks, whose results are joined in order.
-template <class R, class T, class Out>
-void reduce_split(const Plan& plan, const char* x, char* y, std::int64_t n) {
+// All rows; with `split` in chunks, whose results are joined in order.
+template <class R, class T, class... C>
+void reduce_rows(const Plan& plan, typename R::Acc* acc, const char* x, std::int64_t n, bool split,
+                 C... centre) {
     using Acc = typename R::Acc;
-    const std::int64_t rows = plan.outer_size * plan.rows.n;
-    const std::int64_t grain = chunk_of(rows, n), chunks = ceil_div(rows, grain);
+    if (!split) return reduce_range<R, T>(plan, acc, x, n, 0, plan.row_count, centre...);
+    const std::int64_t grain = chunk_of(plan.row_count, n * plan.run);
+    const std::int64_t chunks = ceil_div(plan.row_count, grain);
     const Workspace workspace(static_cast<std::size_t>(chunks * n) * sizeof(Acc));
     Acc* partial = workspace.as<Acc>();
-    parallel_ranges(rows, grain, [&](std::int64_t begin, std::int64_t end) {
-        reduce_range<R, T>(plan, partial + begin / grain * n, x, n, begin, end);
+    parallel_ranges(plan.row_count, grain, [&](std::int64_t begin, std::int64_t end) {
+        reduce_range<R, T>(plan, partial + begin / grain * n, x, n, begin, end, centre...);
     });
+    for (std::int64_t j = 0; j < n; ++j) acc[j] = partial[j];
     for (std::int64_t i = 1; i < chunks; ++i)
-        for (std::int64_t j = 0; j < n; ++j) partial[j] = R::join(partial[j], partial[i * n + j]);
-    finish<R, Out>(plan, partial, y, n);
+        for (std::int64_t j = 0; j < n; ++j) acc[j] = R::join(acc[j], partial[i * n + j]);
 }
 
-// Every result is joined from the pieces of its runs, in order; a few large results from chunks of
-// pieces.
-template <class R, class T, class Out>
-void reduce_runs(const Plan& plan, const View& x, const View& y) {
-    using Acc = typename R::Acc;
-    const std::int64_t n = plan.columns.n, piece = n < kChunk ? n : kChunk;
-    const std::int64_t cuts = ceil_div(n, piece), pieces = plan.outer_size * cuts;
-    const auto range = [&](std::int64_t unit, std::int64_t begin, std::int64_t end) {
-        const char* from = x.data + offset(plan.kept, plan.kept_count, unit, &Axis::x);
-        Acc acc = R::start();
-        for (std::int64_t i = begin; i < end; ++i) {
-            const std::int64_t place = cuts == 1 ? i : i / cuts;
-            const std::int64_t first = (i - place * cuts) * piece, left = n - first;
-            const char* run = from + offset(plan.outer, plan.outer_count, place, &Axis::x);
-            acc = R::join(acc, reduce_run<R>(reinterpret_cast<const T*>(run) + first,
-                                             left < piece ? left : piece));
-        }
-        return acc;
-    };
-    const auto put = [&](std::int64_t unit, Acc acc) {
-        char* to = y.data + offset(plan.kept, plan.kept_count, unit, &Axis::y);
-        *reinterpret_cast<Out*>(to) = static_cast<Out>(acc);
-    };
-    if (plan.kept_size > 8 || pieces * piece < 2 * kChunk) {
-        const std::int64_t work = pieces * piece;
-        return parallel_ranges(plan.kept_size, work < kChunk ? kChunk / work : 1,
-                               [&](std::int64_t begin, std::int64_t end) {
-            for (std::int64_t i = begin; i < end; ++i) put(i, range(i, 0, pieces));
-        });
+// Joins the columns of each result and leaves the results at the front.
+template <class R>
+void fold_columns(const Plan& plan, typename R::Acc* acc, std::int64_t n) {
+    const std::int64_t step = plan.step, block = plan.fold * step;
+    for (std::int64_t first = 0; plan.fold > 1 && first < n; first += block) {
+        typename R::Acc* a = acc + first;
+        for (std::int64_t m = plan.fold; m > 1; m = (m + 1) / 2)
+            for (std::int64_t j = 0; j < m / 2 * step; ++j)
+                a[j] = R::join(a[j], a[j + (m + 1) / 2 * step]);
+        for (std::int64_t k = 0; k < step; ++k) acc[first / plan.fold + k] = a[k];
     }
-    const std::int64_t grain = chunk_of(pieces, piece), chunks = ceil_div(pieces, grain);
-    const Workspace workspace(static_cast<std::size_t>(chunks) * sizeof(Acc));
-    Acc* partial = workspace.as<Acc>();
-    for (std::int64_t unit = 0; unit < plan.kept_size; ++unit) {
-        parallel_ranges(pieces, grain, [&](std::int64_t begin, std::int64_t end) {
-            partial[begin / grain] = range(unit, begin, end);
-        });
-        for (std::int64_t i = 1; i < chunks; ++i) partial[0] = R::join(partial[0], partial[i]);
-        put(unit, partial[0]);
+}
+
+// The other way: every column of a result gets its value.
+void spread_columns(const Plan& plan, double* columns, const double* values, std::int64_t n) {
+    const std::int64_t step = plan.step, block = plan.fold * step;
+    for (std::int64_t first = 0; first < n; first += block)
+        for (std::int64_t j = first; j < first + block; j += step)
+            for (std::int64_t k = 0; k < step; ++k) columns[j + k] = values[first / plan.fold + k];
+}
+
+template <class Out, class Acc>
+void put(const Plan& plan, const Acc* acc, char* y, std::int64_t n) {
+    const std::int64_t results = n / plan.fold, step = plan.columns.y;
+    if (step == sizeof(Out)) {
+        Out* out = reinterpret_cast<Out*>(y);
+        for (std::int64_t j = 0; j < results; ++j) out[j] = static_cast<Out>(acc[j]);
+    } else {
+        for (std::int64_t j = 0; j < results; ++j)
+            *reinterpret_cast<Out*>(y + j * step) = static_cast<Out>(acc[j]);
     }
 }
 
 template <class R, class T, class Out>
 void reduce(const View& x, const View& y, unsigned) {
     const Plan plan = make_plan(x, y, Vectors<R, T>::exist);
-    if (plan.runs) return reduce_runs<R, T, Out>(plan, x, y);
-    const std::int64_t columns = plan.columns.n, rows = plan.outer_size * plan.rows.n;
-    const std::int64_t tile = columns < kColumns ? columns : kColumns;
-    const std::int64_t tiles = ceil_div(columns, tile), units = plan.kept_size * tiles;
-    const auto unit = [&](std::int64_t i, auto&& body) {
-        const std::int64_t k = i / tiles, first = i % tiles * tile;
-        const std::int64_t n = columns - first < tile ? columns - first : tile;
-        body(x.data + offset(plan.kept, plan.kept_count, k, &Axis::x) + first * plan.columns.x,
-             y.data + offset(plan.kept, plan.kept_count, k, &Axis::y) + first * plan.columns.y, n);
-    };
-    if (units <= 8 && rows * tile >= 2 * kChunk) {
-        for (std::int64_t i = 0; i < units; ++i)
-            unit(i, [&](const char* px, char* py, std::int64_t n) {
-                reduce_split<R, T, Out>(plan, px, py, n);
-            });
-        return;
-    }
-    const std::int64_t work = rows * tile;
-    parallel_ranges(units, work < kChunk ? kChunk / work : 1, [&](std::int64_t a, std::int64_t b) {
+    each_tile(plan, x, y, [&](const char* px, char* py, std::int64_t n, bool split) {
         typename R::Acc acc[kColumns];
-        for (std::int64_t i = a; i < b; ++i)
-            unit(i, [&](const char* px, char* py, std::int64_t n) {
-                reduce_range<R, T>(plan, acc, px, n, 0, rows);
-                finish<R, Out>(plan, acc, py, n);
-            });
+        reduce_rows<R, T>(plan, acc, px, n, split);
+        fold_columns<R>(plan, acc, n);
+        put<Out>(plan, acc, py, n);
+    });
+}
+
+// The mean, then the squared deviations from it: twice over memory, or over a tile in a cache.
+template <class T>
+void variance(const View& x, const View& y, double correction) {
+    const Plan plan = make_plan(x, y, Vectors<Sum<double>, T>::exist);
+    const double count = static_cast<double>(plan.reduced), degrees = count - correction;
+    const double divisor = degrees > 0 ? degrees : static_cast<double>(kNan);
+    each_tile(plan, x, y, [&](const char* px, char* py, std::int64_t n, bool split) {
+        double acc[kColumns], mean[kColumns], centre[kColumns];
+        reduce_rows<Sum<double>, T>(plan, mean, px, n, split);
+        fold_columns<Sum<double>>(plan, mean, n);
+        for (std::int64_t j = 0; j < n / plan.fold; ++j) mean[j] /= count;
+        spread_columns(plan, centre, mean, n);
+        reduce_rows<SquaredDeviations, T>(plan, acc, px, n, split,
+                                          static_cast<const double*>(centre));
+        fold_columns<SquaredDeviations>(plan, acc, n);
+        for (std::int64_t j = 0; j < n / plan.fold; ++j) acc[j] /= divisor;
+        put<T>(plan, acc, py, n);
     });
 }
 
@@ -292,7 +244,10 @@ void fill_type(ReduceKernels& table, DType dtype) {
     slot(Reduction::prod) = reduce<Prod<Wide>, T, Out>;
     slot(Reduction::max) = reduce<Max<T>, T, T>;
     slot(Reduction::min) = reduce<Min<T>, T, T>;
-    if (floating) slot(Reduction::sum_of_squares) = reduce<SumOfSquares, T, double>;
+    if constexpr (floating) {
+        slot(Reduction::sum_of_squares) = reduce<SumOfSquares, T, double>;
+        table.variance[static_cast<int>(dtype)] = variance<T>;
+    }
     table.argmax[static_cast<int>(dtype)] = arg_reduce<T, true>;
     table.argmin[static_cast<int>(dtype)] = arg_reduce<T, false>;
 }

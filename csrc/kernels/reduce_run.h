@@ -10,7 +10,8 @@
 namespace babygrad::BABYGRAD_TARGET {
 namespace {
 
-// A reduction: how an element enters an accumulator, and how two accumulators join.
+// A reduction: how an element enters an accumulator, and how two accumulators join. Where
+// deviations count, the centre follows the element: a pack that is empty elsewhere.
 template <class A>
 struct Sum {
     using Acc = A;
@@ -22,6 +23,13 @@ struct Sum {
 struct SumOfSquares : Sum<double> {
     template <class T>
     static double enter(T x) { return static_cast<double>(x) * static_cast<double>(x); }
+};
+struct SquaredDeviations : Sum<double> {
+    template <class T>
+    static double enter(T x, double centre) {
+        const double d = static_cast<double>(x) - centre;
+        return d * d;
+    }
 };
 template <class A>
 struct Prod : Sum<A> {
@@ -64,23 +72,26 @@ struct Vectors {
     static constexpr bool exist = false;
 };
 
+// Accumulators of the elements' own type.
 template <class T, template <class> class R>
-struct Extremes {
+struct InPlace {
     static constexpr bool exist = true;
     using Acc = Vec<T>;
     static Acc start() { return splat(R<T>::start()); }
     static Acc enter(Acc a, Vec<T> x) { return join(a, x); }
     static Acc join(Acc a, Acc b) { return R<Acc>::join(a, b); }
     static T result(Acc a) { return fold(a, R<T>::join); }
+    static Acc read(const T* acc) { return load(acc); }
+    static void write(T* acc, Acc a) { store(acc, a); }
 };
 template <>
-struct Vectors<Max<float>, float> : Extremes<float, Max> {};
+struct Vectors<Max<float>, float> : InPlace<float, Max> {};
 template <>
-struct Vectors<Min<float>, float> : Extremes<float, Min> {};
+struct Vectors<Min<float>, float> : InPlace<float, Min> {};
 template <>
-struct Vectors<Max<double>, double> : Extremes<double, Max> {};
+struct Vectors<Max<double>, double> : InPlace<double, Max> {};
 template <>
-struct Vectors<Min<double>, double> : Extremes<double, Min> {};
+struct Vectors<Min<double>, double> : InPlace<double, Min> {};
 
 template <>
 struct Vectors<Sum<double>, float> {
@@ -90,12 +101,42 @@ struct Vectors<Sum<double>, float> {
     static Acc enter(Acc a, f32v x) { return join(a, widen(x)); }
     static Acc join(Acc a, Acc b) { return {a.lo + b.lo, a.hi + b.hi}; }
     static double result(Acc a) { return sum_lanes(a.lo + a.hi); }
+    static Acc read(const double* acc) { return {load(acc), load(acc + kLanes<double>)}; }
+    static void write(double* acc, Acc a) {
+        store(acc, a.lo);
+        store(acc + kLanes<double>, a.hi);
+    }
 };
 template <>
 struct Vectors<SumOfSquares, float> : Vectors<Sum<double>, float> {
     static Acc enter(Acc a, f32v x) {
         const Halves h = widen(x);  // whose squares are exact
         return {fma(h.lo, h.lo, a.lo), fma(h.hi, h.hi, a.hi)};
+    }
+};
+template <>
+struct Vectors<SquaredDeviations, float> : Vectors<Sum<double>, float> {
+    static Halves spread(double centre) { return {splat(centre), splat(centre)}; }
+    static Acc enter(Acc a, f32v x, Halves centre) {
+        const Halves h = widen(x);
+        const f64v lo = h.lo - centre.lo, hi = h.hi - centre.hi;
+        return {fma(lo, lo, a.lo), fma(hi, hi, a.hi)};
+    }
+};
+template <>
+struct Vectors<Sum<double>, double> : InPlace<double, Sum> {
+    static Acc enter(Acc a, f64v x) { return a + x; }
+};
+template <>
+struct Vectors<SumOfSquares, double> : Vectors<Sum<double>, double> {
+    static Acc enter(Acc a, f64v x) { return fma(x, x, a); }
+};
+template <>
+struct Vectors<SquaredDeviations, double> : Vectors<Sum<double>, double> {
+    static f64v spread(double centre) { return splat(centre); }
+    static Acc enter(Acc a, f64v x, f64v centre) {
+        const f64v d = x - centre;
+        return fma(d, d, a);
     }
 };
 
@@ -108,55 +149,61 @@ Vec<T> load_last(const T* end, std::int64_t count, T fill) {
     return select(place >= skipped, load(end - kLanes<T>), splat(fill));
 }
 
-// In eight accumulators: what has no vectors, and runs of fewer than two, where joining them costs
-// more than they save.
-template <class R, class T>
-typename R::Acc reduce_elements(const T* p, std::int64_t n) {
-    constexpr int lanes = 8;
-    typename R::Acc acc[lanes];
-    for (auto& a : acc) a = R::start();
-    std::int64_t j = 0;
-    for (; j + lanes <= n; j += lanes)
-        for (int k = 0; k < lanes; ++k) acc[k] = R::join(acc[k], R::enter(p[j + k]));
-    for (; j < n; ++j) acc[j % lanes] = R::join(acc[j % lanes], R::enter(p[j]));
-    for (int half = lanes / 2; half > 0; half /= 2)
-        for (int k = 0; k < half; ++k) acc[k] = R::join(acc[k], acc[k + half]);
-    return acc[0];
+// One by one: what has no vectors, and runs of fewer than two, where joining vectors costs more
+// than they save.
+template <class R, class T, class... C>
+typename R::Acc reduce_elements(const T* p, std::int64_t n, C... centre) {
+    typename R::Acc acc = R::start();
+    for (std::int64_t j = 0; j < n; ++j) acc = R::join(acc, R::enter(p[j], centre...));
+    return acc;
 }
 
-// In vectors, from four places at once: the processor then fetches four streams ahead. In blocks, so
-// that the error of a sum does not grow with its length.
+// In vectors, from four places at once: the processor then fetches four streams ahead. Where there
+// is a `next` run, which it does not foresee, that is asked for meanwhile: lines of 16 KB take a
+// fifth less time, one run in a cache a sixth more. In blocks, so that the error of a sum
+// does not grow with its length.
 constexpr std::int64_t kRunBlock = 32;  // vectors of each place
 
-template <class R, class T>
-typename R::Acc reduce_vectors(const T* p, std::int64_t n) {
+template <class R, bool asks, class T, class... C>
+typename R::Acc reduce_vectors(const T* p, std::int64_t n, const T* next, C... centre) {
     using V = Vectors<R, T>;
     constexpr std::int64_t lanes = kLanes<T>;
     const std::int64_t quarter = n / (4 * lanes) * lanes;
     typename V::Acc total = V::start();
+    typename R::Acc tail = R::start();
     std::int64_t rest = 4 * quarter;
-    for (; rest + lanes <= n; rest += lanes) total = V::enter(total, load(p + rest));
-    if (rest < n) total = V::enter(total, load_last(p + n, n - rest, static_cast<T>(R::start())));
+    for (; rest + lanes <= n; rest += lanes)
+        total = V::enter(total, load(p + rest), V::spread(centre)...);
+    if constexpr (sizeof...(C) == 0) {
+        if (rest < n)
+            total = V::enter(total, load_last(p + n, n - rest, static_cast<T>(R::start())));
+    } else {  // whose deviations no element that fills up a vector would leave as they are
+        for (; rest < n; ++rest) tail = R::join(tail, R::enter(p[rest], centre...));
+    }
     for (std::int64_t begin = 0; begin < quarter; begin += kRunBlock * lanes) {
         const std::int64_t left = quarter - begin;
         const std::int64_t end = begin + (left < kRunBlock * lanes ? left : kRunBlock * lanes);
         typename V::Acc a = V::start(), b = a, c = a, d = a;
         for (std::int64_t i = begin; i < end; i += lanes) {
-            a = V::enter(a, load(p + i));
-            b = V::enter(b, load(p + quarter + i));
-            c = V::enter(c, load(p + 2 * quarter + i));
-            d = V::enter(d, load(p + 3 * quarter + i));
+            for (std::int64_t k = 0; k < 4 && asks; ++k) __builtin_prefetch(next + k * quarter + i);
+            a = V::enter(a, load(p + i), V::spread(centre)...);
+            b = V::enter(b, load(p + quarter + i), V::spread(centre)...);
+            c = V::enter(c, load(p + 2 * quarter + i), V::spread(centre)...);
+            d = V::enter(d, load(p + 3 * quarter + i), V::spread(centre)...);
         }
         total = V::join(total, V::join(V::join(a, b), V::join(c, d)));
     }
-    return V::result(total);
+    return R::join(V::result(total), tail);
 }
 
-template <class R, class T>
-typename R::Acc reduce_run(const T* p, std::int64_t n) {
-    if constexpr (Vectors<R, T>::exist)
-        if (n >= 2 * kLanes<T>) return reduce_vectors<R>(p, n);
-    return reduce_elements<R>(p, n);
+template <class R, class T, class... C>
+typename R::Acc reduce_run(const T* p, std::int64_t n, const T* next, C... centre) {
+    if constexpr (Vectors<R, T>::exist) {
+        if (n >= 2 * kLanes<T>)
+            return next ? reduce_vectors<R, true>(p, n, next, centre...)
+                        : reduce_vectors<R, false>(p, n, next, centre...);
+    }
+    return reduce_elements<R>(p, n, centre...);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ SAMPLES = [
     Sample("mean", lambda a: ops.mean(a, axis=(0, 2), keepdims=True), normal(2, 3, 2)),
     Sample("var", ops.var, normal(2, 3)),
     Sample("var", lambda a: ops.var(a, 1, correction=0), normal(2, 3)),
+    Sample("var", lambda a: a.var(axis=(0, 2), keepdims=True), normal(2, 2, 3)),
     Sample("std", ops.std, normal(2, 3)),
     Sample("std", lambda a: ops.std(a, axes=0, keepdims=True), normal(3, 2)),
     Sample("norm", ops.norm, normal(2, 3)),

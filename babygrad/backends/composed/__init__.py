@@ -10,6 +10,7 @@ from babygrad.backends.composed.convolution import Convolution
 from babygrad.backends.composed.normalization import Normalization
 from babygrad.backends.composed.optimizer import OptimizerSteps
 from babygrad.backends.composed.pooling import Pooling
+from babygrad.backends.composed.reduction import Reductions
 from babygrad.backends.composed.scatter import Scatter
 from babygrad.backends.composed.softmax import Softmax
 
@@ -20,6 +21,7 @@ __all__ = [
     "Normalization",
     "OptimizerSteps",
     "Pooling",
+    "Reductions",
     "Scatter",
     "Softmax",
 ]
