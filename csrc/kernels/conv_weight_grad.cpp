@@ -31,10 +31,11 @@ struct OutputRows : WeightGrad<T> {
                    T* gy) const {
         const std::int64_t outputs = this->outputs, length = this->windows.length;
         alignas(64) T copy[kInnerPixels * kTileColumns<T>];
+        const T* pixels[kInnerPixels];
+        for (std::int64_t p = 0; p < count; ++p) pixels[p] = this->pixel(first + p);
         for (std::int64_t g = 0; g < this->conv.groups; ++g) {
-            for (std::int64_t p = 0; p < count; ++p)
-                pack_tiles_row(this->pixel(first + p) + g * outputs, outputs, p,
-                               left_pitch<T>(count), gy);
+            pack_tiles([&](std::int64_t p) { return pixels[p] + g * outputs; }, outputs, count,
+                       left_pitch<T>(count), gy);
             for (std::int64_t j = panel; j < panel_end; ++j) {
                 const std::int64_t column = j * kTileColumns<T>;
                 T* to = out + g * outputs * this->row_size() + column;

@@ -97,14 +97,7 @@ void pack_left(const Gemm<T>& g, std::int64_t k, std::int64_t length, std::int64
         });
         return;
     }
-    // Transposed: a row of memory after the other, each to all tiles.
-    constexpr std::int64_t kAhead = 10;
-    for (std::int64_t l = 0; l < length; ++l) {
-        const T* from = g.a + (k + l) * g.a_column;
-        for (std::int64_t i = 0; i < g.m; i += 64 / static_cast<std::int64_t>(sizeof(T)))
-            __builtin_prefetch(from + kAhead * g.a_column + i);
-        pack_tiles_row(from, g.m, l, pitch, out);
-    }
+    pack_tiles([&](std::int64_t l) { return g.a + (k + l) * g.a_column; }, g.m, length, pitch, out);
 }
 
 // The same product with only rows [i, i + rows).

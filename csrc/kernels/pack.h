@@ -156,23 +156,37 @@ inline void pack_tile(const T* a, std::int64_t row, std::int64_t column, int row
 }
 
 // Tiles of rows side by side, that of the rows from i on at i * left_pitch: six rows come to an odd
-// number of cache lines, so that tiles written in turn fall into different sets of the cache.
+// number of cache lines, so that tiles written in turn fall into different sets of the cache, and
+// there is room behind each.
 template <class T>
 inline std::int64_t left_pitch(std::int64_t inner) {
     constexpr std::int64_t unit = 32 / sizeof(T);
-    return ((inner + unit - 1) / unit | 1) * unit;
+    return ((inner + unit) / unit | 1) * unit;
 }
 
-// One inner index of `rows` adjacent rows, to place k of all their tiles.
-template <class T>
-inline void pack_tiles_row(const T* a, std::int64_t rows, std::int64_t k, std::int64_t pitch,
-                           T* out) {
-    each_tile(rows, [&](std::int64_t i, int height) {
-        T* to = out + i * pitch + k * height;
-        if (height == kTileRows)
-            std::memcpy(to, a + i, kTileRows * sizeof(T));
-        else
-            for (int r = 0; r < height; ++r) to[r] = a[i + r];
+// Element (i, k) of the left operand is row(k)[i], 0 <= i < rows: a row of memory has one inner index
+// of all tiles. It goes to the full ones in moves of eight elements, of which the next row overwrites
+// two: from the cache that takes half the time of moves of six. A tile after the other would read
+// the cache best and memory worst (1.1 times the time of a whole product).
+template <class T, class Row>
+inline void pack_tiles(const Row& row, std::int64_t rows, std::int64_t inner, std::int64_t pitch,
+                       T* out) {
+    constexpr std::int64_t tile = kTileRows, line = 64 / sizeof(T), ahead = 10;
+    std::int64_t full = 0;
+    while (rows - full > 9 || rows - full == tile) full += tile;
+    for (std::int64_t k = 0; k < inner; ++k) {
+        const T* next = k + ahead < inner ? row(k + ahead) : row(k);
+        for (std::int64_t i = 0; i < rows; i += line) __builtin_prefetch(next + i);
+        const T* from = row(k);
+        T* to = out + k * tile;
+        for (std::int64_t i = tile; i < full; i += tile, from += tile, to += tile * pitch)
+            std::memcpy(to, from, 8 * sizeof(T));
+        if (full > 0) std::memcpy(to, from, tile * sizeof(T));
+    }
+    each_tile(rows - full, [&](std::int64_t i, int height) {
+        T* to = out + (full + i) * pitch;
+        for (std::int64_t k = 0; k < inner; ++k, to += height)
+            for (int r = 0; r < height; ++r) to[r] = row(k)[full + i + r];
     });
 }
 
