@@ -157,7 +157,7 @@ class Variance(Member):
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
         a: Tensor = node._inputs[0]
         axes, _, correction = self.settings
-        count = math.prod(a.shape[i] for i in axes)
+        count: int = math.prod(a.shape[i] for i in axes)
         centred = a - Summation(axes, True)(a) / count
         degrees = count - correction if count > correction else math.nan
         return expand_to_reduced(out_grad * (2 / degrees), a.shape, axes) * centred
