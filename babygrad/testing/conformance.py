@@ -13,10 +13,10 @@ from babygrad.testing.suite_arrays import (
     ReductionSuite,
     ShapeSuite,
 )
+from babygrad.testing.suite_attention import AttentionSuite
 from babygrad.testing.suite_elementwise import ElementwiseSuite
 from babygrad.testing.suite_image import ConvolutionSuite, PoolingSuite
 from babygrad.testing.suite_neural import (
-    AttentionSuite,
     NormalizationSuite,
     OptimizerSuite,
     SoftmaxSuite,

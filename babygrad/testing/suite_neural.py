@@ -1,4 +1,4 @@
-"""The suite's neural-network half: softmax, losses, norms, images, attention, optimizers."""
+"""The suite's neural-network half: softmax, losses, norms and optimizers."""
 
 from __future__ import annotations
 
@@ -227,51 +227,6 @@ class NormalizationSuite:
                     continue
                 check(gw, (rows(gy) * x_hat).sum(1), dtype, SUM, scale=bound, of="gw")
                 check(gb, rows(gy).sum(1), dtype, SUM, scale=bound, of="gb")
-
-
-class AttentionSuite:
-    @floats
-    @pytest.mark.parametrize("causal", [False, True])
-    @pytest.mark.parametrize("masked", [None, "bool", "float"])
-    def test_attention(self, xp: Any, masked: str | None, causal: bool, dtype: str) -> None:
-        q, k, v = (values((2, 3, 5, d), dtype, seed=d) for d in (4, 4, 6))
-        k = np.concatenate([k, k[:, :, :2]], 2)
-        v = np.concatenate([v, v[:, :, :2]], 2)
-        mask = None
-        if masked is not None:
-            mask = values((3, 1, 7) if causal else (2, 1, 5, 7), "bool")
-            mask[..., 0] = True
-            if not causal:
-                mask[1, 0, 2] = False  # a row that sees nothing
-            if masked == "float":
-                mask = np.where(mask, values(mask.shape, dtype), -np.inf).astype(dtype)
-        p, lse = oracles.attention_probabilities(exact(q), exact(k), mask, causal, 0.5)
-        want = np.einsum("bhls,bhse->bhle", p, exact(v))
-        y, got_lse = frozen_call(xp.attention, q, k, v, mask, causal, 0.5)
-        size = 4 * 9 * math.sqrt(7) * 3  # scores of 4 products, 7 terms of at most 3
-        check(y, want, dtype, SUM, scale=size, of="attention")
-        check(got_lse, lse, dtype, SUM, scale=size, of="lse")
-        gy = values(want.shape, dtype, seed=9)
-        gp = np.einsum("bhle,bhse->bhls", exact(gy), exact(v))
-        gs = np.einsum("bhli,bhlij->bhlj", gp, oracles.softmax_jacobian(p)) * 0.5
-        wants = (
-            np.einsum("bhls,bhsd->bhld", gs, exact(k)),
-            np.einsum("bhls,bhld->bhsd", gs, exact(q)),
-            np.einsum("bhls,bhle->bhse", p, exact(gy)),
-        )
-        saved = (np.asarray(want, dtype), np.asarray(lse, dtype))
-        got = frozen_call(xp.attention_grad, gy, q, k, v, *saved, mask, causal, 0.5)
-        for g, gradient, name in zip(got, wants, "qkv", strict=True):
-            check(g, gradient, dtype, SUM, scale=size * 9, of=f"attention_grad, g{name}")
-
-    @floats
-    def test_attention_strides(self, xp: Any, dtype: str) -> None:
-        """Heads are usually a view: (B, L, H, D) seen as (B, H, L, D)."""
-        q, k, v = (values((2, 5, 3, 4), dtype, seed=s).transpose(0, 2, 1, 3) for s in range(3))
-        p, _ = oracles.attention_probabilities(exact(q), exact(k), None, True, 0.5)
-        y, _ = frozen_call(xp.attention, q, k, v, None, True, 0.5)
-        want = np.einsum("bhls,bhse->bhle", p, exact(v))
-        check(y, want, dtype, SUM, scale=4 * 9 * math.sqrt(5) * 3, of="attention, strided")
 
 
 class OptimizerSuite:
