@@ -88,8 +88,10 @@ def pair(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
 def promoted(op: str, *values: Any) -> list[Tensor]:
     """Tensors of one dtype, whose shapes the operation has rules of its own for."""
-    beside = next((v for v in values if isinstance(v, Tensor)), None)
-    tensors = [lifted(op, value, beside) for value in values]
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    if len(tensors) < len(values):
+        beside = tensors[0] if tensors else None
+        tensors = [lifted(op, value, beside) for value in values]
     wanted = tensors[0]._data.dtype
     for tensor in tensors:
         wanted = promote(wanted, tensor._data.dtype)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any
 
 from babygrad.autograd import is_grad_enabled
-from babygrad.dtypes import FLOAT16, FLOAT32, promote
-from babygrad.ops._common import Member, floating, lifted, like
+from babygrad.dtypes import FLOAT16, FLOAT32
+from babygrad.ops._common import Member, floating, like, promoted
 from babygrad.tensor import Tensor
 
 Sizes = int | tuple[int, ...] | list[int]
@@ -39,10 +38,11 @@ def floats(op: str, *operands: Any) -> list[Any]:
 
     Fused kernels take arrays of one type. float16 is for storage, and computed with in float32.
     """
-    first = next((a for a in operands if isinstance(a, Tensor)), None)
-    tensors = [None if a is None else floating(op, lifted(op, a, first)) for a in operands]
-    wanted = reduce(promote, (t._data.dtype for t in tensors if t is not None), FLOAT16)
-    return [None if t is None else t.astype(wanted) for t in tensors]
+    tensors = promoted(op, *[a for a in operands if a is not None])
+    if tensors[0]._data.dtype.kind != "f":
+        tensors = [t.astype(FLOAT32) for t in tensors]
+    remaining = iter(tensors)
+    return [None if a is None else next(remaining) for a in operands]
 
 
 def counts_of(op: str, role: str, value: Any, rank: int, least: int = 1) -> tuple[int, ...]:

@@ -186,7 +186,8 @@ def transpose(a: Tensor, axes: Any = None) -> Tensor:
     """
     a = lifted("transpose", a)
     if axes is None or len(axes) == 0:
-        axes = (-1, -2) if a.ndim > 1 else range(a.ndim)
+        last = (a.ndim - 1, a.ndim - 2) if a.ndim > 1 else range(a.ndim)
+        return PermuteDims((*range(a.ndim - 2), *last))(a)
     return _swapped("transpose", a, *axes) if len(axes) == 2 else permute(a, axes)
 
 

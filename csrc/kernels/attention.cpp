@@ -18,7 +18,7 @@ constexpr std::int64_t kSumsBytes = 32 << 20;
 
 // scores -> exp(scores - shift) for the visible ones and 0 for the others; returns their sum.
 template <class T>
-T exp_row(T* row, std::int64_t visible, std::int64_t n, T shift) {
+BABYGRAD_INLINE T exp_row(T* row, std::int64_t visible, std::int64_t n, T shift) {
     Vec<T> total{};
     std::int64_t j = 0;
     for (; j < visible; j += kLanes<T>) {
@@ -26,23 +26,53 @@ T exp_row(T* row, std::int64_t visible, std::int64_t n, T shift) {
         store(row + j, p);
         total = total + p;
     }
-    for (; j < n; ++j) row[j] = 0;
+    clear_hidden(row, j, visible, n);
     return sum_lanes(total);
 }
 
-// One row of the running softmax: takes a tile of scores into the maximum, the sum and the output.
+// The running softmax of a tile of queries: the largest score so far, and the sum of exp(score -
+// largest), of each.
 template <class T>
-void absorb_row(T* scores, std::int64_t visible, std::int64_t n, const Scratch<T>& out, std::int64_t i,
-                T& largest, T& sum) {
-    Vec<T> most = splat(largest);
-    for (std::int64_t j = 0; j < visible; j += kLanes<T>) most = max_nan(most, load(scores + j));
-    const T m = fold(most, [](T a, T b) { return a != a || a > b ? a : b; });
-    const T shift = m == kNone<T> ? 0 : m;
-    const T correction = largest == kNone<T> ? 0 : std::exp(largest - shift);
-    sum = sum * correction + exp_row(scores, visible, n, shift);
-    for (std::int64_t j = 0; j < out.ld; ++j) out.row(i)[j] *= correction;
-    largest = m;
-}
+struct Running {
+    T largest[kTile], sum[kTile];
+
+    Running() {
+        std::fill_n(largest, kTile, kNone<T>);
+        std::fill_n(sum, kTile, T(0));
+    }
+
+    // Takes a row of scores, which becomes their exponentials, and corrects that row of the output.
+    void absorb(std::int64_t i, T* scores, std::int64_t visible, std::int64_t n,
+                const Scratch<T>& out) {
+        Vec<T> most = splat(largest[i]);
+        for (std::int64_t j = 0; j < visible; j += kLanes<T>)
+            most = max_nan(most, load(scores + j));
+        const T m = fold(most, [](T a, T b) { return a != a || a > b ? a : b; });
+        const T shift = m == kNone<T> ? 0 : m;
+        if (largest[i] != kNone<T>) {
+            const T correction = std::exp(largest[i] - shift);
+            sum[i] *= correction;
+            for (std::int64_t j = 0; j < out.ld; ++j) out.row(i)[j] *= correction;
+        }
+        sum[i] += exp_row(scores, visible, n, shift);
+        largest[i] = m;
+    }
+
+    // The quotients of m rows and the logarithms of their sums: 0 and -inf where nothing was seen.
+    void finish(std::int64_t m, const Scratch<T>& out, const Matrix<T>& y, std::int64_t columns,
+                T* lse) const {
+        for (std::int64_t i = 0; i < m; ++i) {
+            const bool empty = largest[i] == kNone<T>;
+            for (std::int64_t j = 0; j < columns; ++j)
+                y.data[i * y.row + j] = empty ? 0 : out.row(i)[j] / sum[i];
+        }
+        for (std::int64_t i = 0; i < m; i += kLanes<T>) {
+            const Vec<T> most = load(largest + i), none = splat(kNone<T>);
+            store_part(lse + i, select(most == none, none, most + log(load(sum + i))),
+                       std::min<std::int64_t>(m - i, kLanes<T>));
+        }
+    }
+};
 
 template <class T>
 void attention_unit(const AttentionArgs& a, std::int64_t head, std::int64_t query) {
@@ -52,12 +82,7 @@ void attention_unit(const AttentionArgs& a, std::int64_t head, std::int64_t quer
     const Scratch<T> q_scratch = tiles.take(kTile, d), k_scratch = tiles.take(d, kTile);
     const Scratch<T> v_scratch = tiles.take(kTile, e), out = tiles.take(kTile, e);
     const Scratch<T> scores = tiles.take(kTile, kTile);
-    T largest[kTile], sum[kTile];
-    for (std::int64_t i = 0; i < m; ++i) {
-        largest[i] = kNone<T>;
-        sum[i] = 0;
-    }
-    out.zero(m);
+    Running<T> running;
     const auto q = left_of(matrix_of<T>(a.q, head).from(query), m, d, q_scratch);
     const std::int64_t all = a.k.shape[2], keys = a.causal ? std::min(all, query + m) : all;
     for (std::int64_t key = 0; key < keys; key += kTile) {
@@ -65,20 +90,14 @@ void attention_unit(const AttentionArgs& a, std::int64_t head, std::int64_t quer
         const auto k = matrix_of<T>(a.k, head).from(key);
         tile_scores(a, at, scores, q, packed(k.transposed(), d, at.n, k_scratch));
         for (std::int64_t i = 0; i < m; ++i)
-            absorb_row(scores.row(i), at.visible(i), at.n, out, i, largest[i], sum[i]);
+            running.absorb(i, scores.row(i), at.visible(i), at.n, out);
         const auto v = right_of(matrix_of<T>(a.v, head).from(key), at.n, e, v_scratch);
-        multiply(out, matrix_of(scores), v, m, out.ld, true, [&](std::int64_t i, int rows) {
+        multiply(out, matrix_of(scores), v, m, out.ld, key > 0, [&](std::int64_t i, int rows) {
             return Range{0, at.visible(i + rows - 1)};
         });
     }
-    const auto y = matrix_of<T>(a.y, head).from(query);
-    for (std::int64_t i = 0; i < m; ++i) {
-        const bool empty = largest[i] == kNone<T>;
-        for (std::int64_t j = 0; j < e; ++j)
-            y.data[i * y.row + j] = empty ? 0 : out.row(i)[j] / sum[i];
-        data_as<T>(a.lse)[head * length + query + i] =
-            empty ? kNone<T> : largest[i] + std::log(sum[i]);
-    }
+    running.finish(m, out, matrix_of<T>(a.y, head).from(query), e,
+                   data_as<T>(a.lse) + head * length + query);
 }
 
 template <class T>
@@ -97,9 +116,12 @@ void score_gradients(const Block& at, const Scratch<T>& p, const Scratch<T>& gs,
         const std::int64_t visible = at.visible(i);
         T *p_row = p.row(i), *gs_row = gs.row(i);
         exp_row(p_row, visible, at.n, lse[i] == kNone<T> ? 0 : lse[i]);
-        for (std::int64_t j = 0; j < visible; ++j)
-            gs_row[j] = p_row[j] * (gs_row[j] - inner[i]) * scale;
-        for (std::int64_t j = visible; j < at.n; ++j) gs_row[j] = 0;
+        std::int64_t j = 0;
+        for (; j < visible; j += kLanes<T>) {
+            const Vec<T> found = load(p_row + j) * (load(gs_row + j) - inner[i]) * scale;
+            store(gs_row + j, select(lanes_before<T>(j, visible), found, Vec<T>{}));
+        }
+        clear_hidden(gs_row, j, visible, at.n);
     }
 }
 
@@ -115,6 +137,11 @@ void unpack(const Scratch<T>& tile, const Matrix<T>& to, std::int64_t rows, std:
         else
             std::memcpy(out, from, static_cast<std::size_t>(columns) * sizeof(T));
     }
+}
+
+template <class T>
+void clear(const Matrix<T>& to, std::int64_t rows, std::int64_t columns) {
+    for (std::int64_t i = 0; i < rows; ++i) std::fill_n(to.data + i * to.row, columns, T(0));
 }
 
 // sum(gy y) of each query of a head.
@@ -155,37 +182,52 @@ public:
 private:
     void key_tile(std::int64_t key, std::int64_t n) {
         const auto k = matrix_of<T>(a_.k, head_).from(key), v = matrix_of<T>(a_.v, head_).from(key);
-        const Right<T> k_right = right_of(k, n, d_, k_);
-        const Right<T> kt = packed(k.transposed(), d_, n, kt_);
-        const Right<T> vt = packed(v.transposed(), e_, n, vt_);
-        gk_.zero(n);
-        gv_.zero(n);
+        const auto gk_out = matrix_of<T>(g_.gk, head_).from(key);
+        const auto gv_out = matrix_of<T>(g_.gv, head_).from(key);
         const std::int64_t begin = a_.causal ? key / kTile * kTile : 0;
+        if (begin >= length_) {  // keys that no query sees
+            clear(gk_out, n, d_);
+            clear(gv_out, n, e_);
+            return;
+        }
+        const KeyTile tile{right_of(k, n, d_, k_), packed(k.transposed(), d_, n, kt_),
+                           packed(v.transposed(), e_, n, vt_), in_place(gk_out, d_, gk_),
+                           in_place(gv_out, e_, gv_)};
         for (std::int64_t query = begin; query < length_; query += kTile)
-            block({a_.causal, head_, query, std::min(length_ - query, kTile), key, n}, k_right, kt,
-                  vt);
-        unpack(gk_, matrix_of<T>(g_.gk, head_).from(key), n, d_, false);
-        unpack(gv_, matrix_of<T>(g_.gv, head_).from(key), n, e_, false);
+            block({a_.causal, head_, query, std::min(length_ - query, kTile), key, n}, tile,
+                  query > begin);
+        if (tile.gk.data == gk_.data) unpack(gk_, gk_out, n, d_, false);
+        if (tile.gv.data == gv_.data) unpack(gv_, gv_out, n, e_, false);
     }
 
-    void block(const Block& at, const Right<T>& k, const Right<T>& kt, const Right<T>& vt) {
+    struct KeyTile {
+        Right<T> k, k_transposed, v_transposed;
+        Scratch<T> gk, gv;
+    };
+
+    // Rows of whole panels are written where they belong, others beside it.
+    static Scratch<T> in_place(const Matrix<T>& out, std::int64_t columns, const Scratch<T>& own) {
+        return columns % kTileColumns<T> == 0 ? Scratch<T>{out.data, out.row} : own;
+    }
+
+    void block(const Block& at, const KeyTile& tile, bool accumulate) {
         const auto q = matrix_of<T>(a_.q, head_).from(at.query);
         const auto gy = matrix_of<T>(g_.gy, head_).from(at.query);
-        const auto gy_left = left_of(gy, at.m, e_, gy_left_);
-        tile_scores(a_, at, p_, left_of(q, at.m, d_, q_left_), kt);
-        multiply(gs_, gy_left, vt, at.m, padded<T>(at.n), false,
-                 [&](std::int64_t, int) { return Range{0, e_}; });
+        tile_scores(a_, at, p_, left_of(q, at.m, d_, q_left_), tile.k_transposed);
+        multiply_visible(at, gs_, left_of(gy, at.m, e_, gy_left_), tile.v_transposed, e_);
         score_gradients(at, p_, gs_, data_as<T>(a_.lse) + head_ * length_ + at.query,
                         inner_ + at.query, static_cast<T>(a_.scale));
-        multiply(gq_, matrix_of(gs_), k, at.m, gq_.ld, false, [&](std::int64_t i, int rows) {
-            return Range{0, at.visible(i + rows - 1)};
-        });
+        const auto gq_out = gq_out_.from(at.query);
+        const Scratch<T> gq = in_place(gq_out, d_, gq_);
+        const bool later = at.key > 0, own = gq.data == gq_.data;
+        multiply(gq, matrix_of(gs_), tile.k, at.m, padded<T>(d_), later && !own,
+                 [&](std::int64_t i, int rows) { return Range{0, at.visible(i + rows - 1)}; });
+        if (own) unpack(gq_, gq_out, at.m, d_, later);
         const auto seen_by = [&](std::int64_t j, int) { return Range{at.first(j), at.m}; };
-        multiply(gk_, matrix_of(gs_).transposed(), right_of(q, at.m, d_, q_right_), at.n, gk_.ld,
-                 true, seen_by);
-        multiply(gv_, matrix_of(p_).transposed(), right_of(gy, at.m, e_, gy_right_), at.n, gv_.ld,
-                 true, seen_by);
-        unpack(gq_, gq_out_.from(at.query), at.m, d_, at.key > 0);
+        multiply(tile.gk, matrix_of(gs_).transposed(), right_of(q, at.m, d_, q_right_), at.n,
+                 padded<T>(d_), accumulate, seen_by);
+        multiply(tile.gv, matrix_of(p_).transposed(), right_of(gy, at.m, e_, gy_right_), at.n,
+                 padded<T>(e_), accumulate, seen_by);
     }
 
     const AttentionGradArgs& g_;

@@ -29,9 +29,6 @@ struct Scratch {
     T* data;
     std::int64_t ld;
     T* row(std::int64_t i) const { return data + i * ld; }
-    void zero(std::int64_t rows) const {
-        std::memset(data, 0, static_cast<std::size_t>(rows * ld) * sizeof(T));
-    }
 };
 
 // Hands out tiles of one workspace.
@@ -145,22 +142,49 @@ struct Block {
     }
 };
 
+// The lanes of a vector at column j that stand before `end`.
+template <class T>
+Bits<T> lanes_before(std::int64_t j, std::int64_t end) {
+    Bits<T> lane{};
+    for (int i = 0; i < kLanes<T>; ++i) lane[i] = i;
+    return lane < splat(static_cast<decltype(lane[0] + 0)>(end - j));
+}
+
+// C = A B for the keys that a query sees; a tile of queries takes those of its last one.
+template <class T>
+void multiply_visible(const Block& at, const Scratch<T>& c, const Matrix<T>& a, const Right<T>& b,
+                      std::int64_t inner) {
+    each_tile(at.m, [&](std::int64_t i, int rows) {
+        multiply(Scratch<T>{c.row(i), c.ld}, a.from(i), b, rows,
+                 padded<T>(at.visible(i + rows - 1)), false,
+                 [&](std::int64_t, int) { return Range{0, inner}; });
+    });
+}
+
+// Zeros from column j, the first vector behind the visible ones, as far as the products read a row:
+// they take what the last query of a tile sees, or a tile of keys from the first one's queries on.
+template <class T>
+BABYGRAD_INLINE void clear_hidden(T* row, std::int64_t j, std::int64_t visible, std::int64_t n) {
+    constexpr int behind = kTileRows - 1, lanes = kLanes<T>;
+    const std::int64_t end = std::min(n, visible + behind);
+    // A constant number of steps, or the compiler calls memset for a single vector.
+    for (int step = 0; step < (behind + lanes - 1) / lanes; ++step)
+        if (j + step * lanes < end) store(row + j + step * lanes, Vec<T>{});
+}
+
 // scale q k^T + mask, for the keys that a query sees, -inf where the mask says so and from there to
 // the next whole vector; what lies beyond is not set.
 template <class T>
 void tile_scores(const AttentionArgs& a, const Block& at, const Scratch<T>& scores,
                  const Matrix<T>& q, const Right<T>& k_transposed) {
-    const T none = static_cast<T>(-__builtin_inf()), scale = static_cast<T>(a.scale);
-    const std::int64_t d = a.q.shape[3];
-    each_tile(at.m, [&](std::int64_t i, int rows) {
-        multiply(Scratch<T>{scores.row(i), scores.ld}, q.from(i), k_transposed, rows,
-                 padded<T>(at.visible(i + rows - 1)), false,
-                 [&](std::int64_t, int) { return Range{0, d}; });
-    });
+    const T none = static_cast<T>(-__builtin_inf());
+    const Vec<T> scale = splat(static_cast<T>(a.scale));
+    multiply_visible(at, scores, q, k_transposed, a.q.shape[3]);
     for (std::int64_t i = 0; i < at.m; ++i) {
         T* row = scores.row(i);
         const std::int64_t visible = at.visible(i);
-        for (std::int64_t j = 0; j < visible; ++j) row[j] *= scale;
+        for (std::int64_t j = 0; j < visible; j += kLanes<T>)
+            store(row + j, select(lanes_before<T>(j, visible), load(row + j) * scale, splat(none)));
         if (a.mask.data && a.mask.dtype == DType::b8) {
             const auto mask = matrix_of<const char>(a.mask, at.head).from(at.query + i);
             for (std::int64_t j = 0; j < visible; ++j)
@@ -170,7 +194,6 @@ void tile_scores(const AttentionArgs& a, const Block& at, const Scratch<T>& scor
             for (std::int64_t j = 0; j < visible; ++j)
                 row[j] += mask.data[(at.key + j) * mask.column];
         }
-        for (std::int64_t j = visible; j % kLanes<T> != 0; ++j) row[j] = none;
     }
 }
 

@@ -81,6 +81,8 @@ struct gelu : gelu_base {
             });
             return select(x > 15.0f, x, select(x < -15.0f, x * 0.0f, near));
         }
+        if (!any(abs(x) > kNormalCore))
+            return in_float64(x, [](f64v v) { return v * fma(v, cdf_core(v * v), splat(0.5)); });
         // The larger of x and 0, minus |x| times the tail; -inf * 0 is NaN, as in the definition.
         const f32v lost = in_float64(magnitude(x), [](f64v z) {
             const NormalTail tail = normal_tail(z);
@@ -103,6 +105,10 @@ struct gelu_grad : gelu_base {
                 return n.cdf + v * n.pdf;
             });
         }
+        if (!any(abs(x) > kNormalCore))
+            return gy * in_float64(x, [](f64v v) {
+                       return fma(v, gelu_slope_core(v * v), splat(0.5));
+                   });
         // 1 or 0, plus what is odd in x: z pdf(z) - tail(z).
         const f32v odd = in_float64(magnitude(x), [](f64v z) {
             const NormalTail tail = normal_tail(z);

@@ -163,6 +163,34 @@ inline V min_nan(V a, V b) {
     return select(a != a, a, select(a < b, a, b));
 }
 
+// Whether a lane of a mask is set.
+inline bool any(i32v mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask(bit_cast<__m512i>(mask), bit_cast<__m512i>(mask)) != 0;
+#elif defined(__AVX2__)
+    return _mm256_movemask_epi8(bit_cast<__m256i>(mask)) != 0;
+#elif defined(__SSE2__)
+    return _mm_movemask_epi8(bit_cast<__m128i>(mask)) != 0;
+#else
+    std::int32_t found = 0;
+    for (int i = 0; i < kLanes<float>; ++i) found |= mask[i];
+    return found != 0;
+#endif
+}
+
+// v within [low, high]; NaN stays.
+inline f32v clamp(f32v v, float low, float high) {
+#if defined(__AVX512F__)
+    return _mm512_min_ps(splat(high), _mm512_max_ps(splat(low), v));
+#elif defined(__AVX2__)
+    return _mm256_min_ps(splat(high), _mm256_max_ps(splat(low), v));
+#elif defined(__SSE2__)
+    return _mm_min_ps(splat(high), _mm_max_ps(splat(low), v));
+#else
+    return select(v > high, splat(high), select(v < low, splat(low), v));
+#endif
+}
+
 // Lanes folded in a fixed order: halves onto each other.
 template <class V, class Fn>
 inline auto fold(V v, const Fn& fn) {
