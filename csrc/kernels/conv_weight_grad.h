@@ -1,9 +1,9 @@
 // The weight gradient as a GEMM whose inner axis is the output pixels: what both arrangements of it
 // share, which is how the pixels are summed.
 //
-// Policy: kInnerPixels products are summed in a register, kPieceBlocks of those in a buffer, the
-// pieces of one of at most kSlots ranges of pixels in another, and the ranges pairwise; all of it
-// depends on the sizes alone.
+// Policy: the products of a block of pixels are summed in a register, those of kPiecePixels in a
+// buffer, the pieces of one of at most kSlots ranges of pixels in another, and the ranges pairwise;
+// all of it depends on the sizes alone.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,7 @@ namespace {
 constexpr std::int64_t kSlots = 16;
 constexpr std::int64_t kSlotBytes = 16 << 20;  // the buffers of all slots
 constexpr double kTaskWork = 1e6;              // multiply-adds
-constexpr std::int64_t kInnerPixels = 128;  // 8 KB of gy and of x: with 256 they crowd L1
-constexpr std::int64_t kPieceBlocks = 16;
+constexpr std::int64_t kPiecePixels = 2048;
 
 // The sums are a matrix of `rows` by `panels` panels for each group.
 template <class T>
@@ -31,12 +30,6 @@ struct WeightGrad {
     std::int64_t inner() const { return windows.segments * windows.length; }
     std::int64_t row_size() const { return panels * kTileColumns<T>; }
     std::int64_t buffer_size() const { return conv.groups * rows * row_size(); }
-
-    const T* pixel(std::int64_t p) const {
-        const Image<const T>& gy = conv.gy;
-        return gy.data + p / (gy.w * gy.h) * gy.stride_n + p / gy.w % gy.h * gy.stride_h +
-               p % gy.w * gy.stride_w;
-    }
 
     void add_piece(std::int64_t panel, std::int64_t panel_end, const T* piece, T* sum) const {
         for (std::int64_t row = 0; row < conv.groups * rows; ++row)
@@ -61,17 +54,13 @@ struct WeightGrad {
 template <class T, class Task>
 void sum_pixels(const Task& task, std::int64_t begin, std::int64_t end, std::int64_t panel,
                 std::int64_t panel_end, T* sum, T* piece) {
-    const std::int64_t capacity = std::min(kInnerPixels, end - begin);
-    WindowTable<T> table(task.windows, capacity);
-    Workspace gy_space(static_cast<std::size_t>(task.gy_size(capacity)) * sizeof(T));
-    for (std::int64_t p = begin; p < end; p += kInnerPixels) {
-        const std::int64_t count = std::min(kInnerPixels, end - p);
-        const std::int64_t at = (p - begin) / kInnerPixels % kPieceBlocks;
-        const bool direct = p - begin < kPieceBlocks * kInnerPixels;
-        table.fill(p, count);
-        task.add_block(table, p, count, panel, panel_end, at > 0, direct ? sum : piece,
-                       gy_space.template as<T>());
-        if (!direct && (at == kPieceBlocks - 1 || p + kInnerPixels >= end))
+    constexpr std::int64_t pixels = Task::kPixels, blocks = kPiecePixels / pixels;
+    typename Task::Operands operands(task, std::min(pixels, end - begin));
+    for (std::int64_t p = begin; p < end; p += pixels) {
+        const std::int64_t count = std::min(pixels, end - p), at = (p - begin) / pixels % blocks;
+        const bool direct = p - begin < kPiecePixels;
+        task.add_block(operands, p, count, panel, panel_end, at > 0, direct ? sum : piece);
+        if (!direct && (at == blocks - 1 || p + pixels >= end))
             task.add_piece(panel, panel_end, piece, sum);
     }
 }
@@ -82,15 +71,15 @@ struct Split {
 
 // The cheapest split into about as many tasks as are wanted. Slots cost additions of whole buffers,
 // about a cycle per element; parts read and pack the pixels again.
-template <class T>
-Split split(const WeightGrad<T>& grad) {
+template <class T, class Task>
+Split split(const Task& grad) {
     const std::int64_t pixels = grad.windows.pixels(), size = grad.buffer_size();
     const std::int64_t wanted = std::clamp<std::int64_t>(
         static_cast<std::int64_t>(static_cast<double>(pixels) * static_cast<double>(size) /
                                   kTaskWork),
         1, kSlots);
     const std::int64_t limit =
-        std::min({wanted, std::max<std::int64_t>(1, ceil_div(pixels, kInnerPixels)),
+        std::min({wanted, std::max<std::int64_t>(1, ceil_div(pixels, Task::kPixels)),
                   std::max<std::int64_t>(1, kSlotBytes / static_cast<std::int64_t>(sizeof(T)) / size)});
     Split best{limit, std::min(grad.panels, ceil_div(wanted, limit))};
     const auto cost = [&](const Split& s) {
@@ -103,18 +92,18 @@ Split split(const WeightGrad<T>& grad) {
     return best;
 }
 
-// A task adds blocks of pixels (add_block, with gy_size elements of workspace) and hands the sums
-// over in the gradient's own layout (copy_out).
+// A task adds blocks of up to kPixels pixels (add_block, with its Operands as workspace) and hands
+// the sums over in the gradient's own layout (copy_out).
 template <class T, class Task>
 void run_weight_grad(const Task& task) {
     const std::int64_t size = task.buffer_size(), pixels = task.windows.pixels();
     if (size == 0) return;
-    const Split wanted = split(task);
+    const Split wanted = split<T>(task);
     const std::int64_t part_panels = ceil_div(task.panels, wanted.parts);
     const std::int64_t parts = ceil_div(task.panels, part_panels);
-    const std::int64_t range = ceil_div(ceil_div(pixels, wanted.slots), kInnerPixels) * kInnerPixels;
+    const std::int64_t range = ceil_div(ceil_div(pixels, wanted.slots), Task::kPixels) * Task::kPixels;
     const std::int64_t slots = range ? ceil_div(pixels, range) : 1;
-    const std::int64_t buffers_each = range > kPieceBlocks * kInnerPixels ? 2 : 1;
+    const std::int64_t buffers_each = range > kPiecePixels ? 2 : 1;
     Workspace buffer_space(static_cast<std::size_t>(buffers_each * slots * size) * sizeof(T));
     T* buffers = buffer_space.as<T>();
     if (pixels == 0)
