@@ -17,6 +17,9 @@ constexpr double kTaskWork = 1e6;
 constexpr std::int64_t kMinTasks = 16;
 // Rows of the left operand that stay in L2 beside the panels.
 constexpr std::int64_t kBlockRows = 96;
+// Blocks of rows come in multiples of this, all of one size but for a tile: with 11 for two threads,
+// one would wait for a tenth of the time.
+constexpr std::int64_t kEvenBlocks = 4;
 // With few rows, or little work, every task packs its own panels instead of sharing packed ones.
 constexpr std::int64_t kFewRows = 48;
 constexpr std::int64_t kPanelRows = 192;
@@ -178,17 +181,15 @@ struct PackedGemm {
 
     const Gemm<T>& g;
     InnerBlocks blocks;
-    std::int64_t panels, rows, parts;  // a task has `rows` rows and one of `parts` of the panels
+    // A task has one of `row_blocks` blocks of rows and one of `parts` of the panels.
+    std::int64_t panels, row_blocks, parts;
     bool copy;                         // of the left operand
     Workspace space;
 
     explicit PackedGemm(const Gemm<T>& gemm)
         : g(gemm), blocks(1, g.k), panels(ceil_div(g.n, n)),
-          rows(g.m <= kOwnRows && panels >= kMinTasks
-                   ? g.m
-                   : std::clamp(ceil_div(g.m, kMinTasks * kTileRows) * kTileRows, kBlockRows / 2,
-                                kBlockRows)),
-          parts(even_parts(panels, wanted_tasks() / row_blocks())),
+          row_blocks(g.m <= kOwnRows && panels >= kMinTasks ? 1 : even_blocks(g.m)),
+          parts(even_parts(panels, wanted_tasks() / row_blocks)),
           copy(!left_in_place(g) || pays_to_copy()),
           space(static_cast<std::size_t>(right_size() + (shares_left() ? left_size() : 0)) *
                 sizeof(T)) {}
@@ -197,7 +198,15 @@ struct PackedGemm {
     static std::int64_t even_parts(std::int64_t items, std::int64_t count) {
         return ceil_div(items, ceil_div(items, std::clamp<std::int64_t>(count, 1, items)));
     }
-    std::int64_t row_blocks() const { return ceil_div(g.m, rows); }
+    static std::int64_t even_blocks(std::int64_t m) {
+        const std::int64_t rows = std::clamp(ceil_div(m, kMinTasks * kTileRows) * kTileRows,
+                                             kBlockRows / 2, kBlockRows);
+        const std::int64_t blocks = ceil_div(m, rows);
+        return blocks > kEvenBlocks / 2 ? ceil_div(blocks, kEvenBlocks) * kEvenBlocks : blocks;
+    }
+    std::int64_t first_row(std::int64_t block) const {
+        return std::min(g.m, block * ceil_div(g.m, kTileRows) / row_blocks * kTileRows);
+    }
     std::int64_t wanted_tasks() const {
         return std::min(kMinTasks, static_cast<std::int64_t>(work(g) / kTaskWork) + 1);
     }
@@ -211,7 +220,7 @@ struct PackedGemm {
         return copy && parts > 1 && left_size() <= kPackedBytes / std::int64_t{sizeof(T)};
     }
 
-    bool shares_right() const { return row_blocks() > 1; }
+    bool shares_right() const { return row_blocks > 1; }
     std::int64_t right_size() const { return shares_right() ? g.k * panels * n : 0; }
 
     std::int64_t pitch() const { return left_pitch<T>(blocks.part); }
@@ -243,16 +252,17 @@ struct PackedGemm {
             });
         }
         if (!shares_left()) return;
-        parallel_for(row_blocks() * inner_blocks, [&](std::int64_t task) {
+        parallel_for(row_blocks * inner_blocks, [&](std::int64_t task) {
             const InnerBlock block = block_of(task);
-            const std::int64_t row = task / inner_blocks * rows;
-            pack_left(row_block(g, row, rows), block.offset, block.length, pitch(),
+            const std::int64_t i = task / inner_blocks, row = first_row(i);
+            pack_left(row_block(g, row, first_row(i + 1) - row), block.offset, block.length, pitch(),
                       shared_left(block, row));
         });
     }
 
     void run(std::int64_t task) const {
-        const std::int64_t row = task / parts * rows, part = ceil_div(panels, parts);
+        const std::int64_t row = first_row(task / parts), part = ceil_div(panels, parts);
+        const std::int64_t rows = first_row(task / parts + 1) - row;
         const std::int64_t begin = task % parts * part, end = std::min(panels, begin + part);
         const Gemm<T> block_rows = row_block(g, row, rows);
         const bool own = copy && !shares_left();
@@ -280,7 +290,7 @@ template <class T>
 void gemm_packed(const Gemm<T>& g) {
     const PackedGemm<T> packed(g);
     packed.pack();
-    parallel_for(packed.row_blocks() * packed.parts, [&](std::int64_t task) { packed.run(task); });
+    parallel_for(packed.row_blocks * packed.parts, [&](std::int64_t task) { packed.run(task); });
 }
 
 template <class T>
