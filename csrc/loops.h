@@ -29,6 +29,6 @@ void run_flat(Loop loop, const View* const* views, int count, std::int64_t grain
 
 // Elements per chunk for work that a core does at about one, or a quarter of one, per nanosecond.
 constexpr std::int64_t kHeavyGrain = 1 << 14;
-constexpr std::int64_t kLightGrain = 1 << 16;
+constexpr std::int64_t kLightGrain = 1 << 15;
 
 }  // namespace babygrad

@@ -75,6 +75,15 @@ CASES = {
     "padding beyond the kernel": Case((1, 3, 3, 8), (2, 2, 8, 8), padding=((5, 4), (3, 6))),
     "long inner axis": Case((1, 5, 5, 400), (3, 3, 400, 24), padding=same(3)),
     "many images": Case((40, 8, 8, 16), (3, 3, 16, 32), padding=same(3)),
+    "panels, stride 2": Case((2, 11, 13, 32), (3, 3, 32, 20), (2, 2), same(3)),
+    "panels, stride beyond the kernel": Case((1, 9, 14, 16), (2, 2, 16, 8), (3, 4)),
+    "panels, taps far apart": Case((1, 4, 41, 16), (1, 3, 16, 8), dilation=(1, 19)),
+    "panels, narrow": Case((5, 40, 3, 16), (3, 3, 16, 12), padding=same(3)),
+    "panels, one column": Case((2, 300, 1, 16), (3, 1, 16, 6), padding=((1, 1), (0, 0))),
+    "panels, grouped": Case((2, 9, 8, 64), (3, 3, 32, 24), padding=same(3), groups=2),
+    "panels, padding beyond the kernel": Case(
+        (1, 3, 3, 16), (2, 2, 16, 8), padding=((5, 4), (3, 6))
+    ),
     "no images": Case((0, 5, 5, 3), (3, 3, 3, 8)),
     "no channels": Case((2, 5, 5, 0), (3, 3, 0, 8)),
     "no outputs": Case((2, 5, 5, 4), (3, 3, 4, 0)),

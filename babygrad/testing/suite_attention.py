@@ -48,6 +48,19 @@ class AttentionSuite:
         check(y, want, dtype, SUM, scale=SIZE, of="attention, strided")
 
     @floats
+    def test_attention_keeps_nan(self, xp: Any, dtype: str) -> None:
+        """Of the queries that see it, and of no others."""
+        q, k, v = (values((1, 1, 9, 4), dtype, seed=s) for s in range(3))
+        for place in range(9):
+            broken = k.copy()
+            broken[0, 0, place, 1] = np.nan
+            y, lse = frozen_call(xp.attention, q, broken, v, None, True, SCALE)
+            sees = np.arange(9) >= place
+            assert np.isnan(y[0, 0]).all(1).tolist() == sees.tolist()
+            assert np.isnan(y[0, 0]).any(1).tolist() == sees.tolist()
+            assert np.isnan(lse[0, 0]).tolist() == sees.tolist()
+
+    @floats
     @pytest.mark.parametrize("causal", [False, True])
     @pytest.mark.parametrize("masked", [None, "bool", "float"])
     @pytest.mark.parametrize("shape", [(2, 5, 3, 4), (1, 7, 2, 8), (2, 1, 1, 3), (2, 3, 2, 0)])

@@ -44,10 +44,9 @@ struct Running {
     // Takes a row of scores, which becomes their exponentials, and corrects that row of the output.
     void absorb(std::int64_t i, T* scores, std::int64_t visible, std::int64_t n,
                 const Scratch<T>& out) {
-        Vec<T> most = splat(largest[i]);
-        for (std::int64_t j = 0; j < visible; j += kLanes<T>)
-            most = max_nan(most, load(scores + j));
-        const T m = fold(most, [](T a, T b) { return a != a || a > b ? a : b; });
+        LargestLanes<T> most(largest[i]);
+        for (std::int64_t j = 0; j < visible; j += kLanes<T>) most.take(load(scores + j));
+        const T m = fold(most.lanes(), [](T a, T b) { return a != a || a > b ? a : b; });
         const T shift = m == kNone<T> ? 0 : m;
         if (largest[i] != kNone<T>) {
             const T correction = std::exp(largest[i] - shift);

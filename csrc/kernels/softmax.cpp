@@ -14,11 +14,11 @@ constexpr T kInfinity = static_cast<T>(__builtin_inf());
 
 template <class T, class Pack>
 Vec<T> line_max(const Pack& pack, const Line& x) {
-    Vec<T> m = splat(-kInfinity<T>);
+    LargestLanes<T> m(-kInfinity<T>);
     for_vectors(pack, [&](const auto& part, std::int64_t i) {
-        m = max_nan(m, part.get(x, i, -kInfinity<T>));
+        m.take(part.get(x, i, -kInfinity<T>));
     });
-    return pack.join(m, [](T a, T b) { return a > b || a != a ? a : b; });
+    return pack.join(m.lanes(), [](T a, T b) { return a > b || a != a ? a : b; });
 }
 
 // The sum of exp(x - shift).

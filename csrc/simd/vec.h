@@ -163,6 +163,46 @@ inline V min_nan(V a, V b) {
     return select(a != a, a, select(a < b, a, b));
 }
 
+// The larger of x and m, and m where x is NaN: one instruction, where max_nan takes four.
+inline f32v max_number(f32v x, f32v m) {
+#if defined(__AVX512F__)
+    return _mm512_max_ps(x, m);
+#elif defined(__AVX2__)
+    return _mm256_max_ps(x, m);
+#elif defined(__SSE2__)
+    return _mm_max_ps(x, m);
+#else
+    return select(x > m, x, m);
+#endif
+}
+
+inline f64v max_number(f64v x, f64v m) {
+#if defined(__AVX512F__)
+    return _mm512_max_pd(x, m);
+#elif defined(__AVX2__)
+    return _mm256_max_pd(x, m);
+#elif defined(__SSE2__)
+    return _mm_max_pd(x, m);
+#else
+    return select(x > m, x, m);
+#endif
+}
+
+// A maximum of many vectors, lane by lane: NaN is noted beside it, so that a step waits for one
+// instruction of the step before.
+template <class T>
+struct LargestLanes {
+    Vec<T> largest;
+    Bits<T> nan{};
+
+    explicit LargestLanes(T start) : largest(splat(start)) {}
+    void take(Vec<T> x) {
+        largest = max_number(x, largest);
+        nan |= x != x;
+    }
+    Vec<T> lanes() const { return select(nan, splat(static_cast<T>(__builtin_nan(""))), largest); }
+};
+
 // Whether a lane of a mask is set.
 inline bool any(i32v mask) {
 #if defined(__AVX512F__)
