@@ -27,7 +27,6 @@ struct WeightGrad {
     const Windows<T>& windows;
     std::int64_t outputs, rows, panels;
 
-    std::int64_t inner() const { return windows.segments * windows.length; }
     std::int64_t row_size() const { return panels * kTileColumns<T>; }
     std::int64_t buffer_size() const { return conv.groups * rows * row_size(); }
 
