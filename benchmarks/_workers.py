@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from benchmarks._harness import available_cpus, time_calls
 
-# Longer than any of the pools spins: OpenBLAS's for 2^26 cycles, 27 ms here.
+# Longer than the pool of any contestant spins. (OpenBLAS, which is none, spins for 40 to 65 ms.)
 PAUSE = 0.03
 
 THREAD_VARIABLES = (
