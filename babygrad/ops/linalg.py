@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
-from babygrad.dtypes import float_of
 from babygrad.ops._common import broadcast_shape, like, promoted
+from babygrad.ops._fused import floats
 from babygrad.ops.activation import ReLU, Sigmoid, Tanh
 from babygrad.ops.reduction import summation
 from babygrad.ops.shape import Reshape, permute, reshape, swapaxes, unsqueeze
@@ -188,9 +188,7 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None)
     array([3., 0.], dtype=float32)
     """
     given = (x, weight) if bias is None else (x, weight, bias)
-    tensors = promoted("linear", *given)
-    if tensors[0]._data.dtype.kind != "f":
-        tensors = [t.astype(float_of(t._data.dtype)) for t in tensors]
+    tensors = floats("linear", *given)
     i, w = tensors[0].shape, tensors[1].shape
     if len(w) != 2 or not i or i[-1] != w[0]:
         raise ValueError(

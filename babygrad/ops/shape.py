@@ -186,8 +186,7 @@ def transpose(a: Tensor, axes: Any = None) -> Tensor:
     """
     a = lifted("transpose", a)
     if axes is None or len(axes) == 0:
-        last = (a.ndim - 1, a.ndim - 2) if a.ndim > 1 else range(a.ndim)
-        return PermuteDims((*range(a.ndim - 2), *last))(a)
+        axes = (-1, -2) if a.ndim > 1 else range(a.ndim)
     return _swapped("transpose", a, *axes) if len(axes) == 2 else permute(a, axes)
 
 
@@ -198,7 +197,7 @@ def swapaxes(a: Tensor, axis1: int, axis2: int) -> Tensor:
 
 def _swapped(op: str, a: Tensor, axis1: int, axis2: int) -> Tensor:
     order = list(range(a.ndim))
-    i, j = (normalize_axis(op, axis, a.ndim) for axis in (axis1, axis2))
+    i, j = normalize_axis(op, axis1, a.ndim), normalize_axis(op, axis2, a.ndim)
     order[i], order[j] = order[j], order[i]
     return PermuteDims(tuple(order))(a)
 

@@ -46,7 +46,7 @@ struct Running {
                 const Scratch<T>& out) {
         LargestLanes<T> most(largest[i]);
         for (std::int64_t j = 0; j < visible; j += kLanes<T>) most.take(load(scores + j));
-        const T m = fold(most.lanes(), [](T a, T b) { return a != a || a > b ? a : b; });
+        const T m = fold(most.lanes(), max_nan<T>);
         const T shift = m == kNone<T> ? 0 : m;
         if (largest[i] != kNone<T>) {
             const T correction = std::exp(largest[i] - shift);

@@ -9,7 +9,6 @@
 #include "kernels/conv_windows.h"
 #include "kernels/gemm_tile.h"
 #include "memory.h"
-#include "threads.h"
 
 namespace babygrad::BABYGRAD_TARGET {
 namespace {
@@ -51,17 +50,16 @@ public:
 
     // Output pixels [first, first + count) of all images in C order.
     void select(std::int64_t first, std::int64_t count) {
-        std::int64_t ow = first % windows_.out_w, row = first / windows_.out_w, at = 0;
+        std::int64_t at = 0;
         run_count_ = 0;
-        for (std::int64_t p = 0; p < count; ow = 0, ++row) {
-            const std::int64_t length = std::min(windows_.out_w - ow, count - p);
+        each_run(first, count, windows_.out_w,
+                 [&](std::int64_t p, std::int64_t row, std::int64_t ow, std::int64_t length) {
             const T* image = windows_.x.data + row / windows_.out_h * windows_.x.stride_n;
             runs_[run_count_++] = {image, row % windows_.out_h, ow, at, shape_.pixels(length)};
             for (std::int64_t i = 0; i < length; ++i)
                 pixels_[p + i] = strip() + (at + i * shape_.output) * kTileColumns<T>;
             at += shape_.pixels(length);
-            p += length;
-        }
+        });
     }
 
     // The panel of tap (t, s) and of the channels from `channel` on; `fresh` where the strip before
@@ -92,8 +90,8 @@ private:
         const std::int64_t ih = run.oh * v.h.stride + v.h.first + t * v.h.step;
         const std::int64_t iw = run.ow * v.w.stride + v.w.first + s * v.w.step;
         const bool outside = ih < 0 || ih >= v.x.h;
-        const std::int64_t begin = outside ? run.pixels : below(iw, 0, run.pixels);
-        const std::int64_t end = outside ? run.pixels : below(iw, v.x.w, run.pixels);
+        const std::int64_t begin = outside ? run.pixels : below(iw, 0, run);
+        const std::int64_t end = outside ? run.pixels : below(iw, v.x.w, run);
         T* to = strip() + run.at * kTileColumns<T>;
         std::fill_n(to, begin * kTileColumns<T>, T(0));
         const T* from = run.image + ih * v.x.stride_h + (iw + begin * shape_.source) * v.x.stride_w;
@@ -107,9 +105,9 @@ private:
             std::memcpy(to, from, kTileColumns<T> * sizeof(T));
     }
 
-    // How many of `pixels` pixels of the strip, from image column iw on, lie left of `limit`.
-    std::int64_t below(std::int64_t iw, std::int64_t limit, std::int64_t pixels) const {
-        return std::clamp<std::int64_t>(ceil_div(limit - iw, shape_.source), 0, pixels);
+    // Of a run's part of the strip, which begins at image column iw.
+    std::int64_t below(std::int64_t iw, std::int64_t limit, const Run& run) const {
+        return positions_below(iw, limit, shape_.source, run.pixels);
     }
 
     Windows<T> windows_;

@@ -115,10 +115,7 @@ struct OutputColumns : WeightGrad<T> {
                  std::int64_t width, T* out) const {
         constexpr std::int64_t n = kTileColumns<T>;
         for (std::int64_t p = 0; p < count; ++p, out += n)
-            if (width >= n)
-                std::memcpy(out, pixels[p] + column, n * sizeof(T));
-            else
-                pack_panel(pixels[p] + column, n, std::int64_t{1}, std::int64_t{1}, width, out);
+            pack_panel(pixels[p] + column, n, std::int64_t{1}, std::int64_t{1}, width, out);
     }
 
     void add_block(Operands& operands, std::int64_t first, std::int64_t count, std::int64_t panel,

@@ -7,6 +7,7 @@
 // outside, are copied next to their zeros, once for all the windows and taps that read them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -34,6 +35,25 @@ namespace {
 constexpr std::int64_t kBorderBytes = 16 << 20;
 constexpr std::int64_t kBlockPixels = 144;
 
+// How many of `count` positions at, at + step, ... lie below `limit`.
+inline std::int64_t positions_below(std::int64_t at, std::int64_t limit, std::int64_t step,
+                                    std::int64_t count) {
+    if (at >= limit) return 0;
+    return std::min((limit - at + step - 1) / step, count);
+}
+
+// Calls fn(index, row, column, length) for each run of the pixels [first, first + count) that lies in
+// one row of `width` pixels.
+template <class Fn>
+inline void each_run(std::int64_t first, std::int64_t count, std::int64_t width, const Fn& fn) {
+    std::int64_t column = first % width, row = first / width;
+    for (std::int64_t i = 0; i < count; column = 0, ++row) {
+        const std::int64_t length = std::min(width - column, count - i);
+        fn(i, row, column, length);
+        i += length;
+    }
+}
+
 template <class T>
 struct Windows {
     Image<const T> x;
@@ -58,11 +78,9 @@ struct Windows {
         length = by_rows ? w.taps * channels : channels;
     }
 
-    // How many of `run` positions iw, iw + stride, ... lie below `limit`.
+    // Of the input columns of `run` outputs, from iw on.
     std::int64_t below(std::int64_t iw, std::int64_t limit, std::int64_t run) const {
-        if (iw >= limit) return 0;
-        const std::int64_t count = (limit - iw + w.stride - 1) / w.stride;
-        return count < run ? count : run;
+        return positions_below(iw, limit, w.stride, run);
     }
     // Image columns that the windows at either end reach.
     std::int64_t left_columns() const { return left ? (left - 1) * w.stride + w.taps : 0; }
@@ -80,15 +98,12 @@ struct Windows {
 // Pointers to the pixels [first, first + count) of all images in C order.
 template <class T>
 void pixel_pointers(const Image<T>& image, std::int64_t first, std::int64_t count, T** out) {
-    std::int64_t w = first % image.w, row = first / image.w;
-    for (std::int64_t i = 0; i < count; w = 0, ++row) {
-        const std::int64_t left = image.w - w, step = image.stride_w;
-        const std::int64_t run = left < count - i ? left : count - i;
-        T* const base =
-            image.data + row / image.h * image.stride_n + row % image.h * image.stride_h + w * step;
-        for (std::int64_t p = 0; p < run; ++p) out[i + p] = base + p * step;
-        i += run;
-    }
+    each_run(first, count, image.w,
+             [&](std::int64_t i, std::int64_t row, std::int64_t w, std::int64_t run) {
+        T* const base = image.data + row / image.h * image.stride_n +
+                        row % image.h * image.stride_h + w * image.stride_w;
+        for (std::int64_t p = 0; p < run; ++p) out[i + p] = base + p * image.stride_w;
+    });
 }
 
 // The pointers of up to `capacity` pixels: pixel i's piece s is at(s)[i]. One per task.
@@ -116,20 +131,10 @@ public:
     void fill(std::int64_t first, std::int64_t count) {
         border_used_ = border_.template as<T>();
         for (Ends& ends : ends_) ends.row = nullptr;
-        std::int64_t ow = first % windows_.out_w;
-        std::int64_t oh = first / windows_.out_w % windows_.out_h;
-        std::int64_t image = first / (windows_.out_w * windows_.out_h);
-        for (std::int64_t i = 0; i < count;) {
-            const std::int64_t left = windows_.out_w - ow;
-            const std::int64_t run = left < count - i ? left : count - i;
-            fill_run(i, image, oh, ow, run);
-            i += run;
-            ow = 0;
-            if (++oh == windows_.out_h) {
-                oh = 0;
-                ++image;
-            }
-        }
+        each_run(first, count, windows_.out_w,
+                 [&](std::int64_t i, std::int64_t row, std::int64_t ow, std::int64_t run) {
+            fill_run(i, row / windows_.out_h, row % windows_.out_h, ow, run);
+        });
     }
 
 private:

@@ -18,7 +18,7 @@ Vec<T> line_max(const Pack& pack, const Line& x) {
     for_vectors(pack, [&](const auto& part, std::int64_t i) {
         m.take(part.get(x, i, -kInfinity<T>));
     });
-    return pack.join(m.lanes(), [](T a, T b) { return a > b || a != a ? a : b; });
+    return pack.join(m.lanes(), max_nan<T>);
 }
 
 // The sum of exp(x - shift).

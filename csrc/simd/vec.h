@@ -164,28 +164,9 @@ inline V min_nan(V a, V b) {
 }
 
 // The larger of x and m, and m where x is NaN: one instruction, where max_nan takes four.
-inline f32v max_number(f32v x, f32v m) {
-#if defined(__AVX512F__)
-    return _mm512_max_ps(x, m);
-#elif defined(__AVX2__)
-    return _mm256_max_ps(x, m);
-#elif defined(__SSE2__)
-    return _mm_max_ps(x, m);
-#else
+template <class V>
+inline V max_number(V x, V m) {
     return select(x > m, x, m);
-#endif
-}
-
-inline f64v max_number(f64v x, f64v m) {
-#if defined(__AVX512F__)
-    return _mm512_max_pd(x, m);
-#elif defined(__AVX2__)
-    return _mm256_max_pd(x, m);
-#elif defined(__SSE2__)
-    return _mm_max_pd(x, m);
-#else
-    return select(x > m, x, m);
-#endif
 }
 
 // A maximum of many vectors, lane by lane: NaN is noted beside it, so that a step waits for one
