@@ -84,10 +84,21 @@ CASES = {
     "panels, padding beyond the kernel": Case(
         (1, 3, 3, 16), (2, 2, 16, 8), padding=((5, 4), (3, 6))
     ),
+    # Enough pixels for Winograd's filtering, which takes them two by two.
+    "tiles": Case((4, 14, 14, 16), (3, 3, 16, 16), padding=same(3)),
+    "tiles, odd sizes": Case((3, 17, 19, 32), (3, 3, 32, 40), padding=((0, 2), (1, 0))),
+    "tiles, odd channels": Case((2, 21, 15, 37), (3, 3, 37, 53), padding=same(3)),
+    "tiles, grouped": Case((2, 16, 17, 64), (3, 3, 32, 80), padding=same(3), groups=2),
+    "tiles, long inner axis": Case((1, 15, 14, 400), (3, 3, 400, 32), padding=same(3)),
+    "tiles, no padding": Case((2, 20, 23, 32), (3, 3, 32, 32)),
+    "tiles, padding beyond the kernel": Case(
+        (2, 12, 12, 32), (3, 3, 32, 32), padding=((5, 4), (3, 6))
+    ),
     "no images": Case((0, 5, 5, 3), (3, 3, 3, 8)),
     "no channels": Case((2, 5, 5, 0), (3, 3, 0, 8)),
     "no outputs": Case((2, 5, 5, 4), (3, 3, 4, 0)),
 }
+TILES = [name for name in CASES if name.startswith("tiles")]
 
 
 @pytest.fixture(params=_core.available_isas(), autouse=True, scope="module")
@@ -164,7 +175,7 @@ def test_three_directions(name: str, dtype: str) -> None:
     check(CASES[name], dtype)
 
 
-@pytest.mark.parametrize("name", ["3x3", "1x1", "grouped", "depthwise", "7x7 first layer"])
+@pytest.mark.parametrize("name", ["3x3", "1x1", "grouped", "depthwise", "7x7 first layer", "tiles"])
 def test_channels_first_memory_is_copied_once(name: str) -> None:
     check(CASES[name], "float32", bias=False, planar=True)
     case = CASES[name]
@@ -219,7 +230,8 @@ def test_any_geometry(case: Case, bias: bool, planar: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["many images", "long inner axis", "depthwise", "one channel",
-                                  "four channels, many rows", "grouped"])  # fmt: skip
+                                  "four channels, many rows", "grouped", "tiles, odd sizes",
+                                  "tiles, grouped"])  # fmt: skip
 def test_the_bits_do_not_depend_on_the_threads(name: str) -> None:
     case = CASES[name]._replace(x=(max(8, CASES[name].x[0]), *CASES[name].x[1:]))
     x, w = (rng.standard_normal(s).astype(np.float32) for s in (case.x, case.w))
@@ -240,6 +252,38 @@ def test_the_bits_do_not_depend_on_the_threads(name: str) -> None:
     finally:
         _core.set_num_threads(before)
     assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_an_output_of_a_tile_sees_its_own_window_alone(name: str, dtype: str) -> None:
+    case = CASES[name]
+    rest = (case.stride, case.padding, case.dilation, case.groups)
+    w = rng.uniform(0.5, 1, case.w).astype(dtype)
+    for shape, convolve in (
+        (case.x, lambda image: conv2d(image, w, None, *rest)),
+        (case.y, lambda image: conv2d_input_grad(image, w, case.x, *rest)),
+    ):
+        image, alone = rng.uniform(0.5, 1, shape).astype(dtype), np.zeros(shape, dtype)
+        at = (shape[0] - 1, shape[1] // 2, shape[2] // 2, shape[3] - 1)
+        alone[at] = 1
+        before, inside = convolve(image), convolve(alone) != 0
+        for value in (np.nan, np.inf, 1e30):
+            image[at] = value
+            after = convolve(image)
+            assert np.array_equal(after[~inside], before[~inside])
+            assert not (abs(after[inside]) < 1e29).any()
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_these_sizes_are_computed_in_tiles(name: str) -> None:
+    """There an infinity is added and subtracted: a direct sum would be infinite."""
+    case = CASES[name]
+    rest = (case.stride, case.padding, case.dilation, case.groups)
+    x, w, gy = (rng.uniform(0.5, 1, s).astype(np.float32) for s in (case.x, case.w, case.y))
+    x[0, 5, 5, 1] = gy[0, 5, 5, 1] = np.inf
+    assert np.isnan(conv2d(x, w, None, *rest)).any()
+    assert np.isnan(conv2d_input_grad(gy, w, case.x, *rest)).any()
+    assert np.isnan(conv2d_weight_grad(np.ones_like(gy), x, case.w, *rest)).any()
 
 
 def test_long_weight_gradients_stay_accurate() -> None:

@@ -1,6 +1,7 @@
-// Chooses how a convolution is computed: 1x1 with stride 1 as a plain GEMM, depthwise directly, and
-// the rest as an indirect GEMM; the input gradient as one convolution of gy for each phase of the
-// stride, so that no array is dilated with zeros.
+// Chooses how a convolution is computed: 1x1 with stride 1 as a plain GEMM, depthwise directly, 3x3
+// with stride 1 by Winograd's filtering where there are pixels enough, and the rest as an indirect
+// GEMM; the input gradient as one convolution of gy for each phase of the stride, so that no array is
+// dilated with zeros.
 #include "kernels/conv.h"
 
 #include "kernels/conv_core.h"
@@ -104,7 +105,7 @@ template <class T>
 void conv(const IndirectConv<T>& c, bool depthwise) {
     if (depthwise)
         depthwise_conv(c);
-    else
+    else if (!winograd_conv(c))
         indirect_conv(c);
 }
 
@@ -215,7 +216,7 @@ void weight_grad_as(const View& gy_view, const View& x_view, const ConvGeometry&
         Weights<T>{out, s.h, s.w, s.in, s.out, gy.c / g.groups * s.out}};
     if (is_depthwise(x_view, gy_view, g))
         depthwise_weight_grad(conv);
-    else
+    else if (!winograd_weight_grad(conv))
         indirect_weight_grad(conv);
 }
 

@@ -28,6 +28,9 @@ struct IndirectConv {
 };
 template <class T>
 void indirect_conv(const IndirectConv<T>& conv);
+// The same for 3x3 taps with stride 1; false where it does not apply or would take longer.
+template <class T>
+bool winograd_conv(const IndirectConv<T>& conv);
 
 // gx = the gradient of a convolution's input.
 template <class T>
@@ -54,6 +57,9 @@ struct IndirectWeightGrad {
 };
 template <class T>
 void indirect_weight_grad(const IndirectWeightGrad<T>& conv);
+// As winograd_conv.
+template <class T>
+bool winograd_weight_grad(const IndirectWeightGrad<T>& conv);
 
 // One input channel per group; y.c / x.c output channels each.
 template <class T>

@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "kernels/conv_core.h"
+#include "kernels/conv_weight_panel.h"
 #include "kernels/gemm_core.h"
-#include "kernels/pack.h"
 #include "threads.h"
 
 namespace babygrad::BABYGRAD_TARGET {
@@ -16,7 +16,6 @@ namespace {
 constexpr double kTaskWork = 1e6;     // multiply-adds; about 20 us at the peak
 constexpr double kSerialWork = 256e3;
 constexpr std::int64_t kMinTasks = 8;  // worth splitting the output channels for
-constexpr std::int64_t kPackRun = 256;  // elements of one output channel transposed at a time
 
 // Where row k of panel p of the packed weights starts: at[k] + p * step[k].
 struct PackedRow {
@@ -48,49 +47,13 @@ struct PackedWeights {
         });
     }
 
-    // One panel of one group. The taps of a channel are neighbours in the usual layout
-    // (O, C, KH, KW), in either direction: transposing those runs reads every line once, which is
-    // three times faster than gathering.
     void pack(T* packed, std::int64_t group, std::int64_t panel) const {
-        const std::int64_t j = panel * kTileColumns<T>;
-        const T* w = weights.data + group * weights.group + j * weights.output;
-        T* out = packed + group * group_size();
-        const bool forward = weights.tap_w == 1 && weights.tap_h == taps_w;
-        const bool backward = weights.tap_w == -1 && weights.tap_h == -taps_w;
-        if ((forward || backward) && outputs - j >= kTileColumns<T> && taps() <= kPackRun)
-            pack_runs(backward ? w - (taps() - 1) : w, backward, panel, out);
-        else
-            pack_taps(w, panel, outputs - j, out);
-    }
-
-private:
-    T* row(T* packed, std::int64_t panel, std::int64_t tap, std::int64_t channel) const {
-        const PackedRow& r = rows[tap * channels + channel];
-        return packed + r.at + panel * r.step;
-    }
-
-    void pack_runs(const T* w, bool backward, std::int64_t panel, T* out) const {
-        constexpr std::int64_t n = kTileColumns<T>;
-        alignas(64) T run[kPackRun * n];
-        const std::int64_t chunk = weights.channel == taps() ? kPackRun / taps() : 1;
-        for (std::int64_t c = 0; c < channels; c += chunk) {
-            const std::int64_t count = std::min(chunk, channels - c);
-            pack_panel(w + c * weights.channel, std::int64_t{1}, weights.output, count * taps(), n,
-                       run);
-            for (std::int64_t i = 0; i < count; ++i)
-                for (std::int64_t t = 0; t < taps(); ++t)
-                    std::copy_n(run + (i * taps() + t) * n, n,
-                                row(out, panel, backward ? taps() - 1 - t : t, c + i));
-        }
-    }
-
-    void pack_taps(const T* w, std::int64_t panel, std::int64_t width, T* out) const {
-        for (std::int64_t c = 0; c < channels; ++c)
-            for (std::int64_t t = 0; t < taps(); ++t)
-                pack_panel(w + t / taps_w * weights.tap_h + t % taps_w * weights.tap_w +
-                               c * weights.channel,
-                           std::int64_t{0}, weights.output, std::int64_t{1}, width,
-                           row(out, panel, t, c));
+        T* const out = packed + group * group_size();
+        WeightPanel<T>(weights, taps_h, taps_w, channels, outputs, group, panel)
+            .pack([&](std::int64_t tap, std::int64_t channel) {
+            const PackedRow& row = rows[tap * channels + channel];
+            return out + row.at + panel * row.step;
+        });
     }
 };
 

@@ -1,5 +1,5 @@
-// The weight gradient's two arrangements: the windows of x are the columns of the product, copied in
-// strips, or its rows, read in place through the window table.
+// The weight gradient's two direct arrangements: the windows of x are the columns of the product,
+// copied in strips, or its rows, read in place through the window table.
 #include "kernels/conv_strips.h"
 #include "kernels/conv_weight_grad.h"
 
@@ -14,11 +14,14 @@ constexpr std::int64_t kCopyRows = 144;
 // that fill panels.
 template <class T>
 struct OutputRows : WeightGrad<T> {
-    static constexpr std::int64_t kPixels = Strips<T>::kCapacity;
+    static constexpr std::int64_t kBlock = Strips<T>::kCapacity;
 
-    OutputRows(const IndirectWeightGrad<T>& grad, const Windows<T>& windows, std::int64_t outputs)
-        : WeightGrad<T>{grad, windows, outputs, outputs,
-                        windows.segments * windows.length / kTileColumns<T>} {}
+    const Windows<T>& windows;
+
+    OutputRows(const IndirectWeightGrad<T>& grad, const Windows<T>& w, std::int64_t outputs)
+        : WeightGrad<T>{grad, w.pixels(), outputs / 2 + 20, outputs, outputs,
+                        w.segments * w.length / kTileColumns<T>},
+          windows(w) {}
 
     static bool fits(const Windows<T>& windows) {
         return windows.channels > 0 && windows.channels % kTileColumns<T> == 0;
@@ -38,7 +41,7 @@ struct OutputRows : WeightGrad<T> {
         std::int64_t t, s, channel;
     };
     Place place(std::int64_t j) const {
-        const std::int64_t taps = this->conv.w.taps, panels = this->windows.channels / kTileColumns<T>;
+        const std::int64_t taps = this->conv.w.taps, panels = windows.channels / kTileColumns<T>;
         return {j / taps / panels, j % taps, j / taps % panels * kTileColumns<T>};
     }
 
@@ -46,7 +49,7 @@ struct OutputRows : WeightGrad<T> {
                    std::int64_t panel_end, bool accumulate, T* out) const {
         const std::int64_t outputs = this->outputs;
         T* gy = operands.gy.template as<T>();
-        const T* pixels[kPixels];
+        const T* pixels[kBlock];
         pixel_pointers(this->conv.gy, first, count, pixels);
         operands.x.select(first, count);
         for (std::int64_t g = 0; g < this->conv.groups; ++g) {
@@ -55,7 +58,7 @@ struct OutputRows : WeightGrad<T> {
             for (std::int64_t j = panel; j < panel_end; ++j) {
                 const Place at = place(j);
                 multiply(gy, count,
-                         operands.x.panel(at.t, at.s, g * this->windows.channels + at.channel,
+                         operands.x.panel(at.t, at.s, g * windows.channels + at.channel,
                                           j == panel),
                          accumulate, out + g * outputs * this->row_size() + j * kTileColumns<T>);
             }
@@ -94,12 +97,14 @@ struct OutputRows : WeightGrad<T> {
 // Rows are (tap, channel); columns are output channels, of which gy is packed in panels.
 template <class T>
 struct OutputColumns : WeightGrad<T> {
-    static constexpr std::int64_t kPixels = 128;  // 8 KB of gy and of x: with 256 they crowd L1
+    static constexpr std::int64_t kBlock = 128;  // 8 KB of gy and of x: with 256 they crowd L1
 
-    OutputColumns(const IndirectWeightGrad<T>& grad, const Windows<T>& windows,
-                  std::int64_t outputs)
-        : WeightGrad<T>{grad, windows, outputs, windows.segments * windows.length,
-                        ceil_div(outputs, kTileColumns<T>)} {}
+    const Windows<T>& windows;
+
+    OutputColumns(const IndirectWeightGrad<T>& grad, const Windows<T>& w, std::int64_t outputs)
+        : WeightGrad<T>{grad, w.pixels(), outputs / 2 + 20, outputs, w.segments * w.length,
+                        ceil_div(outputs, kTileColumns<T>)},
+          windows(w) {}
 
     struct Operands {
         WindowTable<T> x;
@@ -120,16 +125,16 @@ struct OutputColumns : WeightGrad<T> {
 
     void add_block(Operands& operands, std::int64_t first, std::int64_t count, std::int64_t panel,
                    std::int64_t panel_end, bool accumulate, T* out) const {
-        const std::int64_t outputs = this->outputs, length = this->windows.length;
+        const std::int64_t outputs = this->outputs, length = windows.length;
         T* gy = operands.gy.template as<T>();
-        const T* pixels[kPixels];
+        const T* pixels[kBlock];
         pixel_pointers(this->conv.gy, first, count, pixels);
         operands.x.fill(first, count);
         for (std::int64_t g = 0; g < this->conv.groups; ++g)
             for (std::int64_t j = panel; j < panel_end; ++j) {
                 const std::int64_t column = j * kTileColumns<T>;
                 pack_gy(pixels, count, g * outputs + column, outputs - column, gy);
-                for (std::int64_t s = 0; s < this->windows.segments; ++s)
+                for (std::int64_t s = 0; s < windows.segments; ++s)
                     multiply(operands.x.at(s), count, g, gy, accumulate,
                              out + (g * this->rows + s * length) * this->row_size() + column);
             }
@@ -137,10 +142,10 @@ struct OutputColumns : WeightGrad<T> {
 
     void multiply(const T* const* columns, std::int64_t count, std::int64_t group, const T* gy,
                   bool accumulate, T* out) const {
-        const std::int64_t length = this->windows.length;
+        const std::int64_t length = windows.length;
         const std::int64_t row = this->row_size();
         each_tile(length, [&](std::int64_t i, int height) {
-            full_tile(height, LeftColumns<T>{columns, group * this->windows.channels + i, count},
+            full_tile(height, LeftColumns<T>{columns, group * windows.channels + i, count},
                       RightPanel<T>{gy, kTileColumns<T>},
                       OutMatrix<T>{out + i * row, row, nullptr, accumulate});
         });
@@ -167,7 +172,7 @@ struct OutputColumns : WeightGrad<T> {
         std::int64_t to[kCopyRows];
         for (std::int64_t i = 0; i < count; ++i) {
             const std::int64_t c = (first + i) / taps, tap = (first + i) % taps;
-            from[i] = sums + (tap * this->windows.channels + c) * this->row_size();
+            from[i] = sums + (tap * windows.channels + c) * this->row_size();
             to[i] = c * conv.gw.channel + tap / conv.w.taps * conv.gw.tap_h +
                     tap % conv.w.taps * conv.gw.tap_w;
         }
@@ -176,10 +181,8 @@ struct OutputColumns : WeightGrad<T> {
             for (std::int64_t i = 0; i < count; ++i)
                 std::memcpy(tile + i * kTileColumns<T>, from[i] + o,
                             kTileColumns<T> * sizeof(T));
-            const std::int64_t width = std::min<std::int64_t>(kTileColumns<T>, this->outputs - o);
-            for (std::int64_t j = 0; j < width; ++j)
-                for (std::int64_t i = 0; i < count; ++i)
-                    gw[(o + j) * conv.gw.output + to[i]] = tile[i * kTileColumns<T> + j];
+            scatter_panel(tile, to, count, this->outputs - o, conv.gw.output,
+                          gw + o * conv.gw.output);
         }
     }
 };

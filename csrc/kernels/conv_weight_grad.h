@@ -1,5 +1,5 @@
-// The weight gradient as a GEMM whose inner axis is the output pixels: what both arrangements of it
-// share, which is how the pixels are summed.
+// The weight gradient as a GEMM whose inner axis is the output pixels, or tiles of them: what its
+// arrangements share, which is how the pixels are summed.
 //
 // Policy: the products of a block of pixels are summed in a register, those of kPiecePixels in a
 // buffer, the pieces of one of at most kSlots ranges of pixels in another, and the ranges pairwise;
@@ -20,12 +20,12 @@ constexpr std::int64_t kSlotBytes = 16 << 20;  // the buffers of all slots
 constexpr double kTaskWork = 1e6;              // multiply-adds
 constexpr std::int64_t kPiecePixels = 2048;
 
-// The sums are a matrix of `rows` by `panels` panels for each group.
+// The sums are a matrix of `rows` by `panels` panels for each group, over `pixels` pixels or tiles, of
+// which one costs `packing` cycles to prepare.
 template <class T>
 struct WeightGrad {
     const IndirectWeightGrad<T>& conv;
-    const Windows<T>& windows;
-    std::int64_t outputs, rows, panels;
+    std::int64_t pixels, packing, outputs, rows, panels;
 
     std::int64_t row_size() const { return panels * kTileColumns<T>; }
     std::int64_t buffer_size() const { return conv.groups * rows * row_size(); }
@@ -53,7 +53,7 @@ struct WeightGrad {
 template <class T, class Task>
 void sum_pixels(const Task& task, std::int64_t begin, std::int64_t end, std::int64_t panel,
                 std::int64_t panel_end, T* sum, T* piece) {
-    constexpr std::int64_t pixels = Task::kPixels, blocks = kPiecePixels / pixels;
+    constexpr std::int64_t pixels = Task::kBlock, blocks = kPiecePixels / pixels;
     typename Task::Operands operands(task, std::min(pixels, end - begin));
     for (std::int64_t p = begin; p < end; p += pixels) {
         const std::int64_t count = std::min(pixels, end - p), at = (p - begin) / pixels % blocks;
@@ -72,17 +72,17 @@ struct Split {
 // about a cycle per element; parts read and pack the pixels again.
 template <class T, class Task>
 Split split(const Task& grad) {
-    const std::int64_t pixels = grad.windows.pixels(), size = grad.buffer_size();
+    const std::int64_t pixels = grad.pixels, size = grad.buffer_size();
     const std::int64_t wanted = std::clamp<std::int64_t>(
         static_cast<std::int64_t>(static_cast<double>(pixels) * static_cast<double>(size) /
                                   kTaskWork),
         1, kSlots);
     const std::int64_t limit =
-        std::min({wanted, std::max<std::int64_t>(1, ceil_div(pixels, Task::kPixels)),
+        std::min({wanted, std::max<std::int64_t>(1, ceil_div(pixels, Task::kBlock)),
                   std::max<std::int64_t>(1, kSlotBytes / static_cast<std::int64_t>(sizeof(T)) / size)});
     Split best{limit, std::min(grad.panels, ceil_div(wanted, limit))};
     const auto cost = [&](const Split& s) {
-        return s.slots * size + s.parts * pixels * (grad.outputs / 2 + 20);
+        return s.slots * size + s.parts * pixels * grad.packing;
     };
     for (std::int64_t slots = limit / 2; slots > 0; slots /= 2) {
         const Split other{slots, std::min(grad.panels, ceil_div(wanted, slots))};
@@ -91,16 +91,25 @@ Split split(const Task& grad) {
     return best;
 }
 
-// A task adds blocks of up to kPixels pixels (add_block, with its Operands as workspace) and hands
+// Element i of a panel's column j goes to gw + j * output + to[i].
+template <class T>
+inline void scatter_panel(const T* panel, const std::int64_t* to, std::int64_t count,
+                          std::int64_t width, std::int64_t output, T* gw) {
+    for (std::int64_t j = 0; j < std::min<std::int64_t>(width, kTileColumns<T>); ++j)
+        for (std::int64_t i = 0; i < count; ++i)
+            gw[j * output + to[i]] = panel[i * kTileColumns<T> + j];
+}
+
+// A task adds blocks of up to kBlock pixels (add_block, with its Operands as workspace) and hands
 // the sums over in the gradient's own layout (copy_out).
 template <class T, class Task>
 void run_weight_grad(const Task& task) {
-    const std::int64_t size = task.buffer_size(), pixels = task.windows.pixels();
+    const std::int64_t size = task.buffer_size(), pixels = task.pixels;
     if (size == 0) return;
     const Split wanted = split<T>(task);
     const std::int64_t part_panels = ceil_div(task.panels, wanted.parts);
     const std::int64_t parts = ceil_div(task.panels, part_panels);
-    const std::int64_t range = ceil_div(ceil_div(pixels, wanted.slots), Task::kPixels) * Task::kPixels;
+    const std::int64_t range = ceil_div(ceil_div(pixels, wanted.slots), Task::kBlock) * Task::kBlock;
     const std::int64_t slots = range ? ceil_div(pixels, range) : 1;
     const std::int64_t buffers_each = range > kPiecePixels ? 2 : 1;
     Workspace buffer_space(static_cast<std::size_t>(buffers_each * slots * size) * sizeof(T));
