@@ -180,15 +180,16 @@ struct PackedGemm {
     static constexpr std::int64_t n = kTileColumns<T>;
 
     const Gemm<T>& g;
+    bool alone;  // inside a task: all rows at once, for nobody is there to share them out to
     InnerBlocks blocks;
     // A task has one of `row_blocks` blocks of rows and one of `parts` of the panels.
     std::int64_t panels, row_blocks, parts;
     bool copy;                         // of the left operand
     Workspace space;
 
-    explicit PackedGemm(const Gemm<T>& gemm)
-        : g(gemm), blocks(1, g.k), panels(ceil_div(g.n, n)),
-          row_blocks(g.m <= kOwnRows && panels >= kMinTasks ? 1 : even_blocks(g.m)),
+    PackedGemm(const Gemm<T>& gemm, bool in_task)
+        : g(gemm), alone(in_task), blocks(1, g.k), panels(ceil_div(g.n, n)),
+          row_blocks(g.m <= kOwnRows && (alone || panels >= kMinTasks) ? 1 : even_blocks(g.m)),
           parts(even_parts(panels, wanted_tasks() / row_blocks)),
           copy(!left_in_place(g) || pays_to_copy()),
           space(static_cast<std::size_t>(right_size() + (shares_left() ? left_size() : 0)) *
@@ -208,7 +209,7 @@ struct PackedGemm {
         return std::min(g.m, block * ceil_div(g.m, kTileRows) / row_blocks * kTileRows);
     }
     std::int64_t wanted_tasks() const {
-        return std::min(kMinTasks, static_cast<std::int64_t>(work(g) / kTaskWork) + 1);
+        return alone ? 1 : std::min(kMinTasks, static_cast<std::int64_t>(work(g) / kTaskWork) + 1);
     }
     bool pays_to_copy() const {
         const bool transposed = g.a_row == 1 && g.a_column != 1;
@@ -287,17 +288,18 @@ struct PackedGemm {
 };
 
 template <class T>
-void gemm_packed(const Gemm<T>& g) {
-    const PackedGemm<T> packed(g);
+void gemm_packed(const Gemm<T>& g, bool in_task) {
+    const PackedGemm<T> packed(g, in_task);
     packed.pack();
     parallel_for(packed.row_blocks * packed.parts, [&](std::int64_t task) { packed.run(task); });
 }
 
 template <class T>
-void gemm_whole(const Gemm<T>& g) {
+void gemm_whole(const Gemm<T>& g, bool in_task = false) {
     constexpr std::int64_t n = kTileColumns<T>;
     if (work(g) < kSerialWork) return gemm_panels(g);
     if (g.m <= kPanelRows && left_in_place(g) && (g.m <= kFewRows || work(g) < kPanelWork)) {
+        if (in_task) return gemm_panels(g);
         const double panel_work = static_cast<double>(g.m) * static_cast<double>(g.k) * n;
         const std::int64_t least = g.n * g.k > kNearElements ? kPackPanels : 1;
         const std::int64_t columns =
@@ -308,7 +310,7 @@ void gemm_whole(const Gemm<T>& g) {
     }
     const std::int64_t columns = std::max(
         n, kPackedBytes / static_cast<std::int64_t>(sizeof(T)) / g.k / n * n);
-    for (std::int64_t j = 0; j < g.n; j += columns) gemm_packed(column_block(g, j, columns));
+    for (std::int64_t j = 0; j < g.n; j += columns) gemm_packed(column_block(g, j, columns), in_task);
 }
 
 // How many separate ranges a long inner axis is summed in: more than one for the accuracy of very
@@ -341,7 +343,7 @@ void gemm_slots(const Gemm<T>& g, std::int64_t slots) {
             part.bias = nullptr;
             part.accumulate = false;
             part.activation = nullptr;
-            gemm_whole(part);
+            gemm_whole(part, true);
             for (std::int64_t i = 0; !first && i < size; ++i) sum[i] += part.c[i];
         }
     });
