@@ -86,13 +86,16 @@ CASES = {
     ),
     # Enough pixels for Winograd's filtering, which takes them two by two.
     "tiles": Case((4, 14, 14, 16), (3, 3, 16, 16), padding=same(3)),
-    "tiles, odd sizes": Case((3, 17, 19, 32), (3, 3, 32, 40), padding=((0, 2), (1, 0))),
+    "tiles, odd sizes": Case((3, 17, 19, 32), (3, 3, 32, 64), padding=((0, 2), (1, 0))),
     "tiles, odd channels": Case((2, 21, 15, 37), (3, 3, 37, 53), padding=same(3)),
-    "tiles, grouped": Case((2, 16, 17, 64), (3, 3, 32, 80), padding=same(3), groups=2),
+    "tiles, grouped": Case((2, 16, 17, 64), (3, 3, 32, 128), padding=same(3), groups=2),
     "tiles, long inner axis": Case((1, 15, 14, 400), (3, 3, 400, 32), padding=same(3)),
     "tiles, no padding": Case((2, 20, 23, 32), (3, 3, 32, 32)),
     "tiles, padding beyond the kernel": Case(
         (2, 12, 12, 32), (3, 3, 32, 32), padding=((5, 4), (3, 6))
+    ),
+    "5x5 stride 2, phases in tiles": Case(
+        (4, 40, 41, 32), (5, 5, 32, 32), stride=(2, 2), padding=same(5)
     ),
     "no images": Case((0, 5, 5, 3), (3, 3, 3, 8)),
     "no channels": Case((2, 5, 5, 0), (3, 3, 0, 8)),
@@ -275,15 +278,45 @@ def test_an_output_of_a_tile_sees_its_own_window_alone(name: str, dtype: str) ->
 
 
 @pytest.mark.parametrize("name", TILES)
-def test_these_sizes_are_computed_in_tiles(name: str) -> None:
+def test_these_sizes_are_computed_in_tiles(name: str, dtype: str) -> None:
     """There an infinity is added and subtracted: a direct sum would be infinite."""
     case = CASES[name]
     rest = (case.stride, case.padding, case.dilation, case.groups)
-    x, w, gy = (rng.uniform(0.5, 1, s).astype(np.float32) for s in (case.x, case.w, case.y))
+    x, w, gy = (rng.uniform(0.5, 1, s).astype(dtype) for s in (case.x, case.w, case.y))
     x[0, 5, 5, 1] = gy[0, 5, 5, 1] = np.inf
     assert np.isnan(conv2d(x, w, None, *rest)).any()
     assert np.isnan(conv2d_input_grad(gy, w, case.x, *rest)).any()
     assert np.isnan(conv2d_weight_grad(np.ones_like(gy), x, case.w, *rest)).any()
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_the_bits_of_tiles_do_not_depend_on_the_strides(name: str, dtype: str) -> None:
+    case = CASES[name]
+    rest = (case.stride, case.padding, case.dilation, case.groups)
+    x, gy, w = (rng.standard_normal(s).astype(dtype) for s in (case.x, case.y, case.w))
+    reverse = (slice(None, None, -1), slice(None, None, -1), slice(None, None, -1))
+    flat, away = np.ascontiguousarray, np.ascontiguousarray(w.transpose(3, 2, 0, 1))
+    other = away.transpose(2, 3, 1, 0)
+    assert np.array_equal(
+        conv2d(x[reverse], other, None, *rest), conv2d(flat(x[reverse]), w, None, *rest)
+    )
+    assert np.array_equal(
+        conv2d_input_grad(gy[reverse], other, case.x, *rest),
+        conv2d_input_grad(flat(gy[reverse]), w, case.x, *rest),
+    )
+    assert np.array_equal(
+        conv2d_weight_grad(gy[reverse], x[reverse], case.w, *rest),
+        conv2d_weight_grad(flat(gy[reverse]), flat(x[reverse]), case.w, *rest),
+    )
+
+
+@pytest.mark.parametrize(("height", "width"), [(80, 90), (512, 256), (364, 364), (401, 400)])
+def test_long_weight_gradients_of_ones_are_exact(height: int, width: int, dtype: str) -> None:
+    """In tiles: up to 2,048 in each of up to 16 ranges, then one piece and a part of one more."""
+    image = np.ones((1, height, width, 16), dtype)
+    gw = conv2d_weight_grad(image, image, (3, 3, 16, 16), (1, 1), same(3), (1, 1), 1)
+    seen = np.outer(height - np.array([1, 0, 1]), width - np.array([1, 0, 1]))
+    assert np.array_equal(gw, np.broadcast_to(seen[:, :, None, None], gw.shape))
 
 
 def test_long_weight_gradients_stay_accurate() -> None:
@@ -299,13 +332,13 @@ WORKSPACE = """
 import numpy as np
 from babygrad import _core
 name, images = {name!r}, {images}
-x, w = np.ones((images, 224, 224, 64), "f"), np.ones((9, 9, 64, 64), "f")
+x, w = np.ones((images, 224, 224, 64), "f"), np.ones(({size}, {size}, 64, 64), "f")
 args = {{
     "conv2d": (x, w, None),
     "conv2d_input_grad": (x, w, x.shape),
     "conv2d_weight_grad": (x, x, w.shape),
 }}[name]
-y = _core.bind(name, print)(*args, (1, 1), ((4, 4), (4, 4)), (1, 1), 1)
+y = _core.bind(name, print)(*args, (1, 1), (({size} // 2,) * 2,) * 2, (1, 1), 1)
 assert y.shape == (w.shape if name == "conv2d_weight_grad" else x.shape)
 stats = _core.memory_stats()
 print((stats["peak"] - stats["in_use"]) // _core.get_num_threads())
@@ -313,14 +346,15 @@ print((stats["peak"] - stats["in_use"]) // _core.get_num_threads())
 
 
 @pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="takes minutes when checked")
+@pytest.mark.parametrize("size", [3, 9])
 @pytest.mark.parametrize("name", ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"])
-def test_the_workspace_is_small_whatever_the_image(name: str, isa: str) -> None:
-    """64 x 224 x 224 under a 9 x 9 kernel; BABYGRAD_SLOW=1 takes 16 such images and not 1.
+def test_the_workspace_is_small_whatever_the_image(name: str, size: int, isa: str) -> None:
+    """64 x 224 x 224 under 3 x 3 and 9 x 9 kernels; BABYGRAD_SLOW=1 takes 16 such images and not 1.
 
     The im2col matrix of one image would have 1 GB. Peaks are of a process, so each has its own.
     """
     images = 16 if os.environ.get("BABYGRAD_SLOW") else 1
-    command = [sys.executable, "-c", WORKSPACE.format(name=name, images=images)]
+    command = [sys.executable, "-c", WORKSPACE.format(name=name, size=size, images=images)]
     environment = {**os.environ, "BABYGRAD_ISA": isa}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

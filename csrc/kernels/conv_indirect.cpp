@@ -8,6 +8,7 @@
 #include "kernels/conv_core.h"
 #include "kernels/conv_weight_panel.h"
 #include "kernels/gemm_core.h"
+#include "kernels/pack.h"
 #include "threads.h"
 
 namespace babygrad::BABYGRAD_TARGET {

@@ -21,7 +21,7 @@ constexpr double kTaskWork = 1e6;              // multiply-adds
 constexpr std::int64_t kPiecePixels = 2048;
 
 // The sums are a matrix of `rows` by `panels` panels for each group, over `pixels` pixels or tiles, of
-// which one costs `packing` cycles to prepare.
+// which one costs `packing` cycles to prepare for each group.
 template <class T>
 struct WeightGrad {
     const IndirectWeightGrad<T>& conv;
@@ -54,6 +54,7 @@ template <class T, class Task>
 void sum_pixels(const Task& task, std::int64_t begin, std::int64_t end, std::int64_t panel,
                 std::int64_t panel_end, T* sum, T* piece) {
     constexpr std::int64_t pixels = Task::kBlock, blocks = kPiecePixels / pixels;
+    static_assert(kPiecePixels % pixels == 0, "a piece is whole blocks");
     typename Task::Operands operands(task, std::min(pixels, end - begin));
     for (std::int64_t p = begin; p < end; p += pixels) {
         const std::int64_t count = std::min(pixels, end - p), at = (p - begin) / pixels % blocks;
@@ -82,7 +83,7 @@ Split split(const Task& grad) {
                   std::max<std::int64_t>(1, kSlotBytes / static_cast<std::int64_t>(sizeof(T)) / size)});
     Split best{limit, std::min(grad.panels, ceil_div(wanted, limit))};
     const auto cost = [&](const Split& s) {
-        return s.slots * size + s.parts * pixels * grad.packing;
+        return s.slots * size + s.parts * pixels * grad.conv.groups * grad.packing;
     };
     for (std::int64_t slots = limit / 2; slots > 0; slots /= 2) {
         const Split other{slots, std::min(grad.panels, ceil_div(wanted, slots))};

@@ -10,6 +10,7 @@
 #include "kernels/conv_core.h"
 #include "kernels/conv_weight_panel.h"
 #include "kernels/conv_winograd.h"
+#include "kernels/pack.h"
 
 namespace babygrad::BABYGRAD_TARGET {
 namespace {
@@ -17,6 +18,7 @@ namespace {
 // The transformed patches of a block stay in L2 beside the weights.
 constexpr std::int64_t kPatchBytes = 128 << 10;
 constexpr std::int64_t kMinTiles = 24, kMaxTiles = 48;
+static_assert(kMaxTiles <= kMostTiles, "what `fits` counts with");
 constexpr double kTaskWork = 256e3;  // multiply-adds
 constexpr std::int64_t kMinTasks = 8;
 // Few blocks come in multiples of this, so that two or four threads share them evenly.
@@ -27,9 +29,9 @@ constexpr std::int64_t kEvenBlocks = 4;
 struct TileSplit {
     std::int64_t block, range, panels;
 
-    TileSplit(const WinogradShape& shape, std::int64_t patch_bytes, std::int64_t groups) {
+    TileSplit(const WinogradShape& shape, std::int64_t patch_bytes) {
         const std::int64_t tiles = shape.tiles();
-        const double tile_work = static_cast<double>(kProducts * groups * shape.channels) *
+        const double tile_work = static_cast<double>(kProducts * shape.groups * shape.channels) *
                                  static_cast<double>(shape.outputs);
         const std::int64_t wanted = std::clamp<std::int64_t>(
             static_cast<std::int64_t>(tile_work * static_cast<double>(tiles) / kTaskWork), 1, kMinTasks);
@@ -58,7 +60,7 @@ struct WinogradConv {
 
     WinogradConv(const IndirectConv<T>& c, const WinogradShape& s)
         : conv(c), shape(s), row(whole_vectors<T>(s.channels)),
-          split(s, kProducts * row * static_cast<std::int64_t>(sizeof(T)), c.groups),
+          split(s, kProducts * row * static_cast<std::int64_t>(sizeof(T))),
           weights(static_cast<std::size_t>(c.groups * s.panels * kProducts * weight_plane()) *
                   sizeof(T)),
           zeros(static_cast<std::size_t>(c.x.c) * sizeof(T)) {
@@ -83,19 +85,10 @@ struct WinogradConv {
                     .pack([&](std::int64_t tap, std::int64_t channel) {
                     return taps + (tap * channels + channel) * n;
                 });
-                transform_panel(taps, panel(group, j, 0));
+                transform_planes<WeightLine>(taps, channels * n, panel(group, j, 0), weight_plane(),
+                                             channels * n);
             }
         });
-    }
-
-    void transform_panel(const T* taps, T* to) const {
-        const std::int64_t size = shape.channels * n;
-        for (std::int64_t i = 0; i < size; i += kLanes<T>) {
-            Vec<T> w[kTaps], products[kProducts];
-            for (int t = 0; t < kTaps; ++t) w[t] = load(taps + t * size + i);
-            transform<WeightLine>(w, products);
-            for (int p = 0; p < kProducts; ++p) store(to + p * weight_plane() + i, products[p]);
-        }
     }
 
     void run() const {
@@ -127,7 +120,7 @@ struct WinogradConv {
                 for (std::int64_t j = first_panel; j < end_panel; ++j) {
                     for (std::int64_t p = 0; p < kProducts; ++p)
                         multiply(patches + p * plane, count, panel(g, j, p), sums + p * sums_plane);
-                    write(target, i, count, Products<T>{sums, sums_plane, 0, n}, g, j);
+                    write(target, i, count, sums, sums_plane, g, j);
                 }
             }
     }
@@ -144,14 +137,14 @@ struct WinogradConv {
 
     // The outputs of panel j.
     void write(const Patches<T, 2>& target, std::int64_t first, std::int64_t count,
-               const Products<T>& sums, std::int64_t group, std::int64_t j) const {
+               const T* sums, std::int64_t plane, std::int64_t group, std::int64_t j) const {
         const std::int64_t column = group * shape.outputs + j * n;
         const std::int64_t width = std::min(n, shape.outputs - j * n);
         target.each(first, count, [&](std::int64_t i, T* const* at) {
             for (std::int64_t lane = 0; lane < width; lane += kLanes<T>) {
                 Vec<T> products[kProducts], y[4], bias{};
                 for (int p = 0; p < kProducts; ++p)
-                    products[p] = load(sums.data + p * sums.plane + i * sums.patch + lane);
+                    products[p] = load(sums + p * plane + i * n + lane);
                 transform<OutputLine>(products, y);
                 if (conv.bias) bias = load_some(conv.bias + column + lane, width - lane);
                 for (int p = 0; p < 4; ++p)
@@ -168,7 +161,8 @@ bool winograd_conv(const IndirectConv<T>& conv) {
     const WinogradShape shape =
         WinogradShape::of(conv.x, conv.groups, conv.y.h, conv.y.w, conv.y.c);
     const std::int64_t pixels = conv.y.n * conv.y.h * conv.y.w;
-    if (!shape.pays<T>(conv.h, conv.w, pixels, shape.panels * kTileColumns<T>)) return false;
+    if (!shape.fits<T>(conv.h, conv.w, 1) || !shape.pays<T>(pixels, shape.panels * kTileColumns<T>))
+        return false;
     const WinogradConv<T> task(conv, shape);
     task.transform_weights();
     task.run();

@@ -8,8 +8,9 @@
 //
 // Policy: all coefficients are 0, 1, -1 and 1/2, so that sums of small integers stay exact, and the
 // error is that of the direct sum within a factor of two; larger tiles, which multiply less, lose
-// digits. An output depends on its own nine pixels alone, as in the definition, but an infinite one
-// gives NaN, because it is added and subtracted.
+// digits. An output or an input's gradient depends on its own nine pixels alone, as in the definition,
+// but an infinite one may give NaN, because it is added and subtracted. In a weight's gradient pixels
+// that its tap does not read, at the border, cancel: up to rounding, and if they are finite.
 #pragma once
 
 #include <algorithm>
@@ -23,6 +24,8 @@ namespace babygrad::BABYGRAD_TARGET {
 namespace {
 
 constexpr std::int64_t kTileOutputs = 2, kProducts = 16, kTaps = 9;
+// Of a block, in either direction.
+constexpr std::int64_t kMostTiles = 128;
 
 // One line of each transformation, from elements `in` apart to elements `out` apart.
 struct InputLine {  // B^T
@@ -175,29 +178,48 @@ std::int64_t whole_vectors(std::int64_t channels) {
     return ceil_div(channels, kLanes<T>) * kLanes<T>;
 }
 
+// `size` values, whole vectors, of planes that are the elements of a matrix.
+template <class Line, class T>
+void transform_planes(const T* in, std::int64_t in_plane, T* out, std::int64_t out_plane,
+                      std::int64_t size) {
+    constexpr int from = Line::from * Line::from, to = Line::to * Line::to;
+    for (std::int64_t i = 0; i < size; i += kLanes<T>) {
+        Vec<T> values[from], results[to];
+        for (int p = 0; p < from; ++p) values[p] = load(in + p * in_plane + i);
+        transform<Line>(values, results);
+        for (int p = 0; p < to; ++p) store(out + p * out_plane + i, results[p]);
+    }
+}
+
 // A convolution in tiles of its output.
 struct WinogradShape {
-    std::int64_t images, tiles_h, tiles_w;
+    std::int64_t images, tiles_h, tiles_w, groups;
     std::int64_t channels, outputs, panels;  // of one group
 
     template <class T>
     static WinogradShape of(const Image<const T>& x, std::int64_t groups, std::int64_t out_h,
                             std::int64_t out_w, std::int64_t outputs) {
-        return {x.n, ceil_div(out_h, kTileOutputs), ceil_div(out_w, kTileOutputs), x.c / groups,
-                outputs / groups, ceil_div(outputs / groups, kTileColumns<T>)};
+        return {x.n, ceil_div(out_h, kTileOutputs), ceil_div(out_w, kTileOutputs), groups,
+                x.c / groups, outputs / groups, ceil_div(outputs / groups, kTileColumns<T>)};
     }
     std::int64_t tiles() const { return images * tiles_h * tiles_w; }
 
-    // Whether the filtering applies and takes less time than a direct product of `columns` columns
-    // for each of `pixels` pixels. In cycles of one group, fitted to measurements on Zen 3: a tile
-    // costs its products, a little for the start of each, and the transformations; a weight is
-    // transformed once.
+    // Whether the filtering applies, in `buffers` times the memory of the transformed weights.
     template <class T>
-    bool pays(const TapAxis& h, const TapAxis& w, std::int64_t pixels, std::int64_t columns) const {
-        const bool fits = h.taps == 3 && w.taps == 3 && h.stride == 1 && w.stride == 1 &&
-                          h.step == 1 && w.step == 1;
+    bool fits(const TapAxis& h, const TapAxis& w, std::int64_t buffers) const {
+        constexpr std::int64_t item = sizeof(T) * kProducts;
+        const std::int64_t columns = panels * kTileColumns<T>;
+        return h.taps == 3 && w.taps == 3 && h.stride == 1 && w.stride == 1 && h.step == 1 &&
+               w.step == 1 && buffers * groups * channels * columns * item <= kWeightBytes &&
+               kMostTiles * (channels + columns) * item <= kPatchesBytes;
+    }
+
+    // Whether it takes less time than a direct product of `columns` columns for each of `pixels`
+    // pixels. In cycles of one group, fitted to measurements on Zen 3: a tile costs its products, a
+    // little for the start of each, and the transformations; a weight is transformed once.
+    template <class T>
+    bool pays(std::int64_t pixels, std::int64_t columns) const {
         const std::int64_t weights = channels * panels;
-        if (!fits || weights > kMostWeights<T>) return false;
         const std::int64_t tile = kProducts * weights + 80 * panels + transform_cycles<T>(channels) +
                                   transform_cycles<T>(panels * kTileColumns<T>);
         return tiles() * tile + 400 * weights < kTaps * channels * columns / kTileColumns<T> * pixels;
@@ -209,10 +231,7 @@ struct WinogradShape {
     }
 
 private:
-    // Rows of panels whose 16 products take 32 MB.
-    template <class T>
-    static constexpr std::int64_t kMostWeights =
-        (32 << 20) / (kProducts * kTileColumns<T> * static_cast<std::int64_t>(sizeof(T)));
+    static constexpr std::int64_t kWeightBytes = 32 << 20, kPatchesBytes = 16 << 20;
 };
 
 }  // namespace

@@ -7,22 +7,22 @@
 namespace babygrad::BABYGRAD_TARGET {
 namespace {
 
-constexpr std::int64_t kCopyChannels = 16;
+constexpr std::int64_t kCopyChannels = 16;  // the taps of as many and of a panel come to 9 KB
 
 // Rows are (product, channel), columns output channels.
 template <class T>
 struct WinogradWeightGrad : WeightGrad<T> {
-    static constexpr std::int64_t kBlock = 96, n = kTileColumns<T>;
+    // As fast as 64 and 192, for 32 to 512 channels.
+    static constexpr std::int64_t kBlock = kMostTiles, n = kTileColumns<T>;
 
     WinogradShape shape;
-    std::int64_t channels, row;
+    std::int64_t row;
 
     WinogradWeightGrad(const IndirectWeightGrad<T>& grad, const WinogradShape& s)
         : WeightGrad<T>{grad, s.tiles(), WinogradShape::transform_cycles<T>(s.channels), s.outputs,
                         kProducts * s.channels, s.panels},
           shape(s),
-          channels(s.channels),
-          row(whole_vectors<T>(channels)) {}
+          row(whole_vectors<T>(s.channels)) {}
 
     struct Operands {
         std::int64_t x_plane, gy_plane;
@@ -50,7 +50,7 @@ struct WinogradWeightGrad : WeightGrad<T> {
         const std::int64_t column = panel * n;
         const std::int64_t width = std::min(this->outputs, panel_end * n) - column;
         for (std::int64_t g = 0; g < conv.groups; ++g) {
-            transform_patches<InputLine>(x, first, count, {g * channels, channels, row},
+            transform_patches<InputLine>(x, first, count, {g * shape.channels, shape.channels, row},
                                          Products<T>{operands.x(), operands.x_plane, n, row});
             transform_patches<OutputGradLine>(
                 gy, first, count, {g * this->outputs + column, width, (panel_end - panel) * n},
@@ -60,20 +60,20 @@ struct WinogradWeightGrad : WeightGrad<T> {
                     multiply(operands.x() + p * operands.x_plane, count,
                              operands.gy() + p * operands.gy_plane + (j - panel) * count * n,
                              accumulate,
-                             out + (g * this->rows + p * channels) * this->row_size() + j * n);
+                             out + (g * this->rows + p * shape.channels) * this->row_size() + j * n);
         }
     }
 
     void multiply(const T* x, std::int64_t count, const T* gy, bool accumulate, T* out) const {
         const std::int64_t pitch = this->row_size();
-        each_tile(channels, [&](std::int64_t i, int height) {
+        each_tile(shape.channels, [&](std::int64_t i, int height) {
             full_tile(height, LeftStrided<T>{x + i, row, count}, RightPanel<T>{gy, n},
                       OutMatrix<T>{out + i * pitch, pitch, nullptr, accumulate});
         });
     }
 
     void copy_out(const T* sums) const {
-        const std::int64_t pieces = ceil_div(channels, kCopyChannels);
+        const std::int64_t pieces = ceil_div(shape.channels, kCopyChannels);
         parallel_ranges(this->conv.groups * pieces, std::max<std::int64_t>(1, 4 / this->panels),
                         [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i)
@@ -85,27 +85,18 @@ struct WinogradWeightGrad : WeightGrad<T> {
 
     void copy_channels(const T* sums, std::int64_t first, T* gw) const {
         const Weights<T>& to = this->conv.gw;
-        const std::int64_t count = std::min(kCopyChannels, channels - first);
+        const std::int64_t count = std::min(kCopyChannels, shape.channels - first);
         std::int64_t places[kCopyChannels * kTaps];
         for (std::int64_t i = 0; i < count * kTaps; ++i)
             places[i] = (first + i / kTaps) * to.channel + i % kTaps / 3 * to.tap_h + i % 3 * to.tap_w;
         alignas(64) T taps[kCopyChannels * kTaps * n];
         for (std::int64_t o = 0; o < this->outputs; o += n) {
             for (std::int64_t i = 0; i < count; ++i)
-                taps_of(sums + (first + i) * this->row_size() + o, taps + i * kTaps * n);
+                transform_planes<WeightGradLine>(sums + (first + i) * this->row_size() + o,
+                                                 shape.channels * this->row_size(),
+                                                 taps + i * kTaps * n, n, n);
             scatter_panel(taps, places, count * kTaps, this->outputs - o, to.output,
                           gw + o * to.output);
-        }
-    }
-
-    // The nine taps of one channel and a panel of output channels.
-    void taps_of(const T* sums, T* taps) const {
-        const std::int64_t plane = channels * this->row_size();
-        for (std::int64_t lane = 0; lane < n; lane += kLanes<T>) {
-            Vec<T> products[kProducts], w[kTaps];
-            for (int p = 0; p < kProducts; ++p) products[p] = load(sums + p * plane + lane);
-            transform<WeightGradLine>(products, w);
-            for (int t = 0; t < kTaps; ++t) store(taps + t * n + lane, w[t]);
         }
     }
 };
@@ -116,9 +107,11 @@ template <class T>
 bool winograd_weight_grad(const IndirectWeightGrad<T>& conv) {
     const WinogradShape shape =
         WinogradShape::of(conv.x, conv.groups, conv.gy.h, conv.gy.w, conv.gy.c);
+    // The direct product pads its columns, unless the outputs are its rows (OutputRows).
     constexpr std::int64_t n = kTileColumns<T>;
     const std::int64_t columns = shape.channels % n ? shape.panels * n : shape.outputs;
-    if (!shape.pays<T>(conv.h, conv.w, conv.gy.n * conv.gy.h * conv.gy.w, columns)) return false;
+    const std::int64_t pixels = conv.gy.n * conv.gy.h * conv.gy.w;
+    if (!shape.fits<T>(conv.h, conv.w, 2) || !shape.pays<T>(pixels, columns)) return false;
     run_weight_grad<T>(WinogradWeightGrad<T>(conv, shape));
     return true;
 }

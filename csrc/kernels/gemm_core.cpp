@@ -183,16 +183,16 @@ struct PackedGemm {
     static constexpr std::int64_t n = kTileColumns<T>;
 
     const Gemm<T>& g;
-    bool alone;  // inside a task: all rows at once, for nobody is there to share them out to
+    bool in_task;  // of a larger job, in which nobody is there to share out rows or panels to
     InnerBlocks blocks;
     // A task has one of `row_blocks` blocks of rows and one of `parts` of the panels.
     std::int64_t panels, row_blocks, parts;
     bool copy;                         // of the left operand
     Workspace space;
 
-    PackedGemm(const Gemm<T>& gemm, bool in_task)
-        : g(gemm), alone(in_task), blocks(1, g.k), panels(ceil_div(g.n, n)),
-          row_blocks(g.m <= kOwnRows && (alone || panels >= kMinTasks) ? 1 : even_blocks()),
+    PackedGemm(const Gemm<T>& gemm, bool part)
+        : g(gemm), in_task(part), blocks(1, g.k), panels(ceil_div(g.n, n)),
+          row_blocks(g.m <= kOwnRows && (in_task || panels >= kMinTasks) ? 1 : even_blocks()),
           parts(even_parts(panels, wanted_tasks() / row_blocks)),
           copy(!left_in_place(g) || pays_to_copy()),
           space(static_cast<std::size_t>(right_size() + (shares_left() ? left_size() : 0)) *
@@ -213,7 +213,7 @@ struct PackedGemm {
         return std::min(g.m, block * ceil_div(g.m, kTileRows) / row_blocks * kTileRows);
     }
     std::int64_t wanted_tasks() const {
-        return alone ? 1 : std::min(kMinTasks, static_cast<std::int64_t>(work(g) / kTaskWork) + 1);
+        return in_task ? 1 : std::min(kMinTasks, static_cast<std::int64_t>(work(g) / kTaskWork) + 1);
     }
     bool pays_to_copy() const {
         const bool transposed = g.a_row == 1 && g.a_column != 1;
