@@ -84,7 +84,8 @@ void run_loop(Loop loop, const View* const* views, int count, std::int64_t grain
               const double* params) {
     const std::int64_t total = size_of(*views[0]);
     if (total == 0) return;
-    Nest nest = make_nest(views, count), tail;
+    // In the output's order: an operand that lies in another is read far apart, none is written so.
+    Nest nest = make_nest(views, count, 1), tail;
     if (total < 2 * grain) return run_rows(loop, nest, 0, row_count(nest), params);
     if (split_inner(nest, grain, tail)) run_rows(loop, tail, 0, row_count(tail), params);
     const std::int64_t rows_per_chunk =

@@ -28,6 +28,34 @@ void dense_strides(std::int64_t* strides, const std::int64_t* shape, int ndim, s
     }
 }
 
+bool needs_copy(const View& view, const std::int64_t* shape, int ndim) {
+    std::int64_t sizes[kMaxDims], strides[kMaxDims], total = 1;
+    for (int i = 0; i < ndim; ++i)
+        if (__builtin_mul_overflow(total, shape[i], &total)) return false;
+    if (total != size_of(view) || total == 0) return false;
+    int count = 0;
+    for (int i = 0; i < view.ndim; ++i) {
+        if (view.shape[i] == 1) continue;
+        sizes[count] = view.shape[i];
+        strides[count++] = view.strides[i];
+    }
+    // The shortest runs of axes, from `first` on, that have as many elements on both sides.
+    for (int first = 0, new_axis = 0; first < count;) {
+        int end = first + 1;
+        std::int64_t have = sizes[first], want = shape[new_axis++];
+        while (have != want) {
+            if (want < have)
+                want *= shape[new_axis++];
+            else
+                have *= sizes[end++];
+        }
+        for (int i = first; i + 1 < end; ++i)
+            if (strides[i] != sizes[i + 1] * strides[i + 1]) return true;
+        first = end;
+    }
+    return false;
+}
+
 namespace {
 
 enum class Order { keep, swap, open };
@@ -100,12 +128,12 @@ int broadcast_shape(std::int64_t* shape, const View& a, const View& b) {
     return ndim;
 }
 
-Nest make_nest(const View* const* views, int count) {
+Nest make_nest(const View* const* views, int count, int deciding) {
     Nest nest;
     nest.operands = count;
     for (int k = 0; k < count; ++k) nest.data[k] = views[k]->data;
     int perm[kMaxDims];
-    keep_order(perm, views, count);
+    keep_order(perm, views, deciding);
     int ndim = 0;
     for (int i = 0; i < views[0]->ndim; ++i) {
         const int axis = perm[i];

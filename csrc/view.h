@@ -59,6 +59,9 @@ bool is_contiguous(const View& view);
 void dense_strides(std::int64_t* strides, const std::int64_t* shape, int ndim, std::int64_t item,
                    const int* perm = nullptr);
 
+// Whether the view's elements in C order, under a shape of as many elements, are no view of its memory.
+bool needs_copy(const View& view, const std::int64_t* shape, int ndim);
+
 // The axis order numpy calls K: axes sorted by decreasing stride over all views, which have been
 // broadcast to one shape; C order where they disagree or leave it open.
 void keep_order(int* perm, const View* const* views, int count);
@@ -83,7 +86,8 @@ struct Nest {
     char* data[kMaxOperands];
 };
 
-Nest make_nest(const View* const* views, int count);
+// The order of the axes is that of the first `deciding` views.
+Nest make_nest(const View* const* views, int count, int deciding);
 
 // The offset of each operand at position `index` of the nest's first `axes` axes in C order.
 void nest_offsets(const Nest& nest, int axes, std::int64_t index, char** data);

@@ -6,6 +6,7 @@ sums of them are exact, and maxima tie.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -344,6 +345,7 @@ CASES: dict[str, Callable[[Maker], list[Arguments]]] = {
     "where": lambda m: [(m.array(*m.matrix) > 0, m.array(*m.matrix), y)
                         for y in (m.array(*m.matrix), 0)],
     "zeros": lambda m: [(m.matrix, m.dtype)],
+    "reshape": lambda m: [(m.array(*m.matrix).T, (math.prod(m.matrix),))],
     "astype": elementwise("float64"),
     "clip": elementwise(-1.0, 2.0),
     "gelu": elementwise(False),

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import babygrad
 from babygrad import Tensor, nn, ops
@@ -89,7 +91,9 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
         reference = member.__self__.fallback
 
         def handed_over(*args: Any, name: str = name, reference: Any = reference, **kw: Any) -> Any:
-            if any(isinstance(x, np.ndarray) and x.ndim == 4 for x in args):
+            # The views that reshape gives are numpy's.
+            images = any(isinstance(x, np.ndarray) and x.ndim == 4 for x in args)
+            if images and name != "reshape":
                 seen.fallbacks.append(name)
             return reference(*args, **kw)
 
@@ -133,3 +137,40 @@ def test_a_copy_is_counted_and_seen(watch: Watch) -> None:
         assert _core.layout_copies() == 1
         ops.permute(Tensor(np.ones((4, 3, 16, 16))), (0, 2, 3, 1)).reshape((4, -1))
     assert watch.copies == ["reshape of (4, 16, 16, 3)"]
+
+
+@st.composite
+def reshapes(draw: st.DrawFn) -> tuple[Any, tuple[int, ...]]:
+    """An array whose axes are in any order, stepped, repeated or reversed, and sizes that fit."""
+    factors = draw(st.lists(st.sampled_from([1, 2, 3, 4]), min_size=1, max_size=5))
+    x = np.arange(np.prod(factors)).astype(draw(st.sampled_from(["f4", "f8", "i4", "i8", "?"])))
+    x = x.reshape(factors).transpose(draw(st.permutations(range(len(factors)))))
+    change = draw(st.sampled_from(["none", "flip", "step", "repeat"]))
+    if change == "flip":
+        x = x[::-1]
+    elif change == "step":
+        x = x[:, ::2] if x.ndim > 1 else x[::2]
+    elif change == "repeat":
+        x = np.broadcast_to(x[:1], x.shape)
+    sizes, left = [], x.size
+    for size in draw(st.permutations(factors)):
+        if left % size == 0:
+            sizes.append(size)
+            left //= size
+    return x, (*sizes, left)
+
+
+@settings(max_examples=300, deadline=None)
+@given(reshapes())
+def test_reshape_copies_where_numpy_does(case: tuple[Any, tuple[int, ...]]) -> None:
+    x, shape = case
+    handed_over: list[Any] = []
+
+    def views(x: Any, shape: Any) -> Any:
+        handed_over.append(x)
+        return x.reshape(shape)
+
+    got, want = _core.bind("reshape", views)(x, shape), x.reshape(shape)
+    assert got.dtype == want.dtype
+    assert np.array_equal(got, want)
+    assert bool(handed_over) == (x.flags.c_contiguous or np.shares_memory(x, want))

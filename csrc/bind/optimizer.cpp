@@ -54,7 +54,7 @@ void run_items(const std::vector<Item>& items, int count, const Loop (&loops)[2]
         for (int k = 0; k < count; ++k) views[k] = &item.views[k];
         const std::int64_t size = size_of(item.views[0]);
         if (size == 0) continue;
-        const Nest nest = make_nest(views, count);
+        const Nest nest = make_nest(views, count, count);
         if (nest.ndim > 1) {
             run_loop(loops[static_cast<int>(item.views[0].dtype)], views, count, kPiece,
                      item.params);

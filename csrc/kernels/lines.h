@@ -147,7 +147,7 @@ struct Heads {
             step[k] = scalar ? 0 : stride(*views[k], -1);
             along = along && (scalar || step[k] == item);
         }
-        nest = make_nest(pointers, count);
+        nest = make_nest(pointers, count, count);
         const int inner = nest.ndim - 1;
         width = nest.shape[inner];
         for (int i = 0; i < inner; ++i) outer *= nest.shape[i];

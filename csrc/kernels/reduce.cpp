@@ -222,7 +222,7 @@ void arg_reduce(const View& x, const View& y) {
     View lines = x;
     lines.ndim = y.ndim;
     const View* const views[] = {&lines, &y};
-    const Nest nest = make_nest(views, 2);
+    const Nest nest = make_nest(views, 2, 2);
     parallel_ranges(size_of(y), n < kChunk ? kChunk / n : 1, [&](std::int64_t a, std::int64_t b) {
         for (std::int64_t i = a; i < b; ++i) {
             char* data[kMaxOperands];

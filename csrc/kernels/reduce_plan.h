@@ -85,7 +85,7 @@ void choose_columns(Plan& plan, Axis inner, bool next_kept, bool adjacent, bool 
 
 Plan make_plan(const View& x, const View& y, bool in_vectors) {
     const View* const views[] = {&x, &y};
-    const Nest nest = make_nest(views, 2);
+    const Nest nest = make_nest(views, 2, 2);
     Plan plan;
     const auto axis = [&](int i) {
         return Axis{nest.shape[i], nest.strides[i][0], nest.strides[i][1]};

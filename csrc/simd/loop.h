@@ -30,7 +30,15 @@ struct Strided {
     const char* p;
     std::int64_t step;
     Strided(const char* data, std::int64_t s) : p(data), step(s) {}
-    Vec<T> at(std::int64_t i) const { return part(i, kLanes<T>); }
+    // Dense beside operands that are not. Lanes set one by one stay in registers: by way of memory, the
+    // load would wait for the last of the stores.
+    Vec<T> at(std::int64_t i) const {
+        if (step == sizeof(T)) return load(reinterpret_cast<const T*>(p) + i);
+        Vec<T> v{};
+        #pragma GCC unroll 16
+        for (int k = 0; k < kLanes<T>; ++k) v[k] = *reinterpret_cast<const T*>(p + (i + k) * step);
+        return v;
+    }
     Vec<T> part(std::int64_t i, std::int64_t n) const {
         T lanes[kLanes<T>] = {};
         for (int k = 0; k < n; ++k) lanes[k] = *reinterpret_cast<const T*>(p + (i + k) * step);
