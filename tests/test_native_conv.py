@@ -34,6 +34,10 @@ class Case(NamedTuple):
     groups: int = 1
 
     @property
+    def geometry(self) -> tuple[Pair, tuple[Pair, Pair], Pair, int]:
+        return self.stride, self.padding, self.dilation, self.groups
+
+    @property
     def y(self) -> tuple[int, int, int, int]:
         size = [
             (self.x[i + 1] + sum(self.padding[i]) - self.dilation[i] * (self.w[i] - 1) - 1)
@@ -164,7 +168,7 @@ def check(case: Case, dtype: str, bias: bool = True, planar: bool = False) -> No
     b = rng.uniform(-1, 1, case.w[3]).astype(dtype) if bias else None
     gy = rng.uniform(-1, 1, case.y).astype(dtype)
     y, gx, gw = oracle(case, x, w, b, gy)
-    rest = (case.stride, case.padding, case.dilation, case.groups)
+    rest = case.geometry
     got_y, got_gx = conv2d(x, w, b, *rest), conv2d_input_grad(gy, w, case.x, *rest)
     taps = case.w[0] * case.w[1]
     close(got_y, y, taps * case.w[2])
@@ -184,7 +188,7 @@ def test_channels_first_memory_is_copied_once(name: str) -> None:
     case = CASES[name]
     x = np.zeros((case.x[0], case.x[3], *case.x[1:3]), np.float32).transpose(0, 2, 3, 1)
     w = np.zeros(case.w, np.float32)
-    rest = (case.stride, case.padding, case.dilation, case.groups)
+    rest = case.geometry
     _core.reset_layout_copies()
     conv2d(x, w, None, *rest)
     assert _core.layout_copies() == 1
@@ -239,7 +243,7 @@ def test_the_bits_do_not_depend_on_the_threads(name: str) -> None:
     case = CASES[name]._replace(x=(max(8, CASES[name].x[0]), *CASES[name].x[1:]))
     x, w = (rng.standard_normal(s).astype(np.float32) for s in (case.x, case.w))
     gy = rng.standard_normal(case.y).astype(np.float32)
-    rest = (case.stride, case.padding, case.dilation, case.groups)
+    rest = case.geometry
     before = _core.get_num_threads()
     results = []
     try:
@@ -260,7 +264,7 @@ def test_the_bits_do_not_depend_on_the_threads(name: str) -> None:
 @pytest.mark.parametrize("name", TILES)
 def test_an_output_of_a_tile_sees_its_own_window_alone(name: str, dtype: str) -> None:
     case = CASES[name]
-    rest = (case.stride, case.padding, case.dilation, case.groups)
+    rest = case.geometry
     w = rng.uniform(0.5, 1, case.w).astype(dtype)
     for shape, convolve in (
         (case.x, lambda image: conv2d(image, w, None, *rest)),
@@ -281,7 +285,7 @@ def test_an_output_of_a_tile_sees_its_own_window_alone(name: str, dtype: str) ->
 def test_these_sizes_are_computed_in_tiles(name: str, dtype: str) -> None:
     """There an infinity is added and subtracted: a direct sum would be infinite."""
     case = CASES[name]
-    rest = (case.stride, case.padding, case.dilation, case.groups)
+    rest = case.geometry
     x, w, gy = (rng.uniform(0.5, 1, s).astype(dtype) for s in (case.x, case.w, case.y))
     x[0, 5, 5, 1] = gy[0, 5, 5, 1] = np.inf
     assert np.isnan(conv2d(x, w, None, *rest)).any()
@@ -292,7 +296,7 @@ def test_these_sizes_are_computed_in_tiles(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("name", TILES)
 def test_the_bits_of_tiles_do_not_depend_on_the_strides(name: str, dtype: str) -> None:
     case = CASES[name]
-    rest = (case.stride, case.padding, case.dilation, case.groups)
+    rest = case.geometry
     x, gy, w = (rng.standard_normal(s).astype(dtype) for s in (case.x, case.y, case.w))
     reverse = (slice(None, None, -1), slice(None, None, -1), slice(None, None, -1))
     flat, away = np.ascontiguousarray, np.ascontiguousarray(w.transpose(3, 2, 0, 1))

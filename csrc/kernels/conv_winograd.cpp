@@ -10,6 +10,7 @@
 #include "kernels/conv_core.h"
 #include "kernels/conv_weight_panel.h"
 #include "kernels/conv_winograd.h"
+#include "kernels/gemm_core.h"
 #include "kernels/pack.h"
 
 namespace babygrad::BABYGRAD_TARGET {
@@ -21,8 +22,6 @@ constexpr std::int64_t kMinTiles = 24, kMaxTiles = 48;
 static_assert(kMaxTiles <= kMostTiles, "what `fits` counts with");
 constexpr double kTaskWork = 256e3;  // multiply-adds
 constexpr std::int64_t kMinTasks = 8;
-// Few blocks come in multiples of this, so that two or four threads share them evenly.
-constexpr std::int64_t kEvenBlocks = 4;
 
 // Of the tiles of all images: those of a block, which is transformed at once, and of a task; of the
 // panels, those of a task.
@@ -36,10 +35,9 @@ struct TileSplit {
         const std::int64_t wanted = std::clamp<std::int64_t>(
             static_cast<std::int64_t>(tile_work * static_cast<double>(tiles) / kTaskWork), 1, kMinTasks);
         const std::int64_t limit = std::clamp(kPatchBytes / patch_bytes, kMinTiles, kMaxTiles);
-        std::int64_t blocks =
+        const std::int64_t blocks =
             std::max(ceil_div(tiles, limit), std::min(wanted, ceil_div(tiles, kMinTiles)));
-        if (blocks > kEvenBlocks / 2) blocks = ceil_div(blocks, kEvenBlocks) * kEvenBlocks;
-        block = ceil_div(tiles, blocks);
+        block = ceil_div(tiles, even_blocks(blocks));
         range = block * std::max<std::int64_t>(
                             1, static_cast<std::int64_t>(
                                    kTaskWork / (tile_work * static_cast<double>(block))));

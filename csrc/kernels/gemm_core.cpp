@@ -20,9 +20,6 @@ constexpr std::int64_t kMinTasks = 16;
 // slower by 1 to 3 % elsewhere.
 constexpr std::int64_t kBlockRows = 96;
 constexpr std::int64_t kFarElements = 3 << 20;
-// Blocks of rows come in multiples of this, all of one size but for a tile: with 11 for two threads,
-// one would wait for a tenth of the time.
-constexpr std::int64_t kEvenBlocks = 4;
 // With few rows, or little work, every task packs its own panels instead of sharing packed ones.
 constexpr std::int64_t kFewRows = 48;
 constexpr std::int64_t kPanelRows = 192;
@@ -192,7 +189,7 @@ struct PackedGemm {
 
     PackedGemm(const Gemm<T>& gemm, bool part)
         : g(gemm), in_task(part), blocks(1, g.k), panels(ceil_div(g.n, n)),
-          row_blocks(g.m <= kOwnRows && (in_task || panels >= kMinTasks) ? 1 : even_blocks()),
+          row_blocks(g.m <= kOwnRows && (in_task || panels >= kMinTasks) ? 1 : wanted_blocks()),
           parts(even_parts(panels, wanted_tasks() / row_blocks)),
           copy(!left_in_place(g) || pays_to_copy()),
           space(static_cast<std::size_t>(right_size() + (shares_left() ? left_size() : 0)) *
@@ -202,12 +199,12 @@ struct PackedGemm {
     static std::int64_t even_parts(std::int64_t items, std::int64_t count) {
         return ceil_div(items, ceil_div(items, std::clamp<std::int64_t>(count, 1, items)));
     }
-    std::int64_t even_blocks() const {
+    // All of one size but for a tile.
+    std::int64_t wanted_blocks() const {
         const std::int64_t most = g.n * g.k > kFarElements ? 2 * kBlockRows : kBlockRows;
         const std::int64_t rows =
             std::clamp(ceil_div(g.m, kMinTasks * kTileRows) * kTileRows, kBlockRows / 2, most);
-        const std::int64_t blocks = ceil_div(g.m, rows);
-        return blocks > kEvenBlocks / 2 ? ceil_div(blocks, kEvenBlocks) * kEvenBlocks : blocks;
+        return even_blocks(ceil_div(g.m, rows));
     }
     std::int64_t first_row(std::int64_t block) const {
         return std::min(g.m, block * ceil_div(g.m, kTileRows) / row_blocks * kTileRows);

@@ -28,6 +28,12 @@ struct Gemm {
     Loop activation = nullptr;
 };
 
+// Blocks of rows or tiles come in multiples of four, unless there are one or two: with 11 for two
+// threads, one would wait for a tenth of the time.
+static inline std::int64_t even_blocks(std::int64_t blocks) {
+    return blocks > 2 ? (blocks + 3) / 4 * 4 : blocks;
+}
+
 // On all threads of the pool, for any size.
 template <class T>
 void gemm(const Gemm<T>& g);
