@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from babygrad import _state, engine, native
+from babygrad._scope import Scope
 
 if TYPE_CHECKING:
     from babygrad.autograd import Function, NDArray, Node
@@ -64,7 +65,7 @@ class AnomalyWatch:
                 )
 
 
-class detect_anomaly:  # noqa: N801 - named like no_grad
+class detect_anomaly(Scope):  # noqa: N801 - named like no_grad
     """Raise in this block, in this thread, where the first NaN or infinity is made.
 
     Every operation is looked at, forward and backward, which takes several times as long; it is for
@@ -87,9 +88,6 @@ class detect_anomaly:  # noqa: N801 - named like no_grad
     ...     print(str(error).splitlines()[0])
     Log: the result of shape (2,) has an infinity at (0,), and its inputs have none
     """
-
-    def __init__(self) -> None:
-        self._previous: list[AnomalyWatch | None] = []
 
     def __enter__(self) -> None:
         self._previous.append(_state.local.anomaly)

@@ -14,13 +14,13 @@ used its value, which are younger. Creation order is thus a topological order fo
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ContextDecorator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from babygrad import _state
+from babygrad._scope import Scope
 from babygrad.device import Device
 from babygrad.dtypes import FLOAT16, FLOAT32
 
@@ -35,13 +35,10 @@ _local = _state.local
 _tick = _state.tick
 
 
-class _GradMode(ContextDecorator):
+class _GradMode(Scope):
     """Switches recording for a block or a decorated function, in this thread only."""
 
     _enabled: ClassVar[bool]
-
-    def __init__(self) -> None:
-        self._previous: list[bool] = []
 
     def __enter__(self) -> None:
         self._previous.append(_local.grad_enabled)
@@ -53,6 +50,9 @@ class _GradMode(ContextDecorator):
 
 class no_grad(_GradMode):  # noqa: N801 - the name that everyone knows
     """Record nothing inside: results have no graph. A context manager and a decorator.
+
+    Decorated generators and coroutines record nothing while they run; what their caller does
+    between two steps is recorded as ever.
 
     Examples
     --------

@@ -11,12 +11,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
 from babygrad import _state
+from babygrad._scope import Scope
 from babygrad.backends import registry
 
 if TYPE_CHECKING:
@@ -55,9 +54,8 @@ def set_default_device(name: str) -> None:
     _state.default_device = find(name)
 
 
-@contextmanager
-def device(name: str) -> Iterator[None]:
-    """Put the tensors that this block creates on `name`.
+class device(Scope):  # noqa: N801 - named like no_grad
+    """Put the tensors that this block, or a decorated function, creates on `name`.
 
     Only this thread is affected, and tensors that exist already stay where they are.
 
@@ -68,13 +66,17 @@ def device(name: str) -> Iterator[None]:
     ...     babygrad.Tensor([1.0]).device
     'cpu:numpy'
     """
-    chosen = find(name)
-    previous = _state.local.device
-    _state.local.device = chosen
-    try:
-        yield
-    finally:
-        _state.local.device = previous
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._chosen = find(name)
+
+    def __enter__(self) -> None:
+        self._previous.append(_state.local.device)
+        _state.local.device = self._chosen
+
+    def __exit__(self, *exc_info: object) -> None:
+        _state.local.device = self._previous.pop()
 
 
 def current() -> Device:

@@ -8,11 +8,11 @@ Without the C++ extension the settings that are its own do nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+from babygrad._scope import Scope
 
 
 def _core() -> ModuleType | None:
@@ -50,8 +50,7 @@ def set_num_threads(count: int) -> None:
         numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
+class threads(Scope):  # noqa: N801 - named like no_grad
     """Use `count` threads inside the block, in babygrad's, Numba's and numpy's pools.
 
     Parameters
@@ -65,17 +64,23 @@ def threads(count: int) -> Iterator[None]:
     >>> with babygrad.threads(1):
     ...     y = babygrad.Tensor([1.0]).sum()
     """
-    before = get_num_threads()
-    numba: Any = sys.modules.get("numba")
-    numba_before = None if numba is None else numba.get_num_threads()
-    set_num_threads(count)
-    limits = _blas_limits(count)
-    try:
-        yield
-    finally:
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self._count = count
+
+    def __enter__(self) -> None:
+        numba: Any = sys.modules.get("numba")
+        numba_before = None if numba is None else numba.get_num_threads()
+        before = get_num_threads()
+        set_num_threads(self._count)
+        self._previous.append((before, numba_before, _blas_limits(self._count)))
+
+    def __exit__(self, *exc_info: object) -> None:
+        before, numba_before, limits = self._previous.pop()
         set_num_threads(before)
         if numba_before is not None:
-            numba.set_num_threads(numba_before)
+            sys.modules["numba"].set_num_threads(numba_before)
         if limits is not None:
             limits.restore_original_limits()
 
