@@ -216,7 +216,7 @@ def _block(found: _Evaluation, k: int) -> list[Tensor]:
     rows = []
     for i in range(out.size):
         upstream = [zeros_like(other) for other in found.outputs]
-        upstream[k]._data.reshape(-1)[i] = 1
+        upstream[k]._data.flat[i] = 1
         rows.append(found.pull_back(upstream, True))
     shapes = [(*out.shape, *x.shape) for x in found.inputs]
     if not rows:

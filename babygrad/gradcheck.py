@@ -209,7 +209,7 @@ class _Call:
             rows = []
             for k in range(out.size if out.requires_grad else 0):
                 upstream = zeros_like(out)
-                upstream.data.reshape(-1)[k] = 1
+                upstream.data.flat[k] = 1
                 before = upstream.numpy()
                 rows.append(grad(out, leaves, upstream, retain_graph=True, allow_unused=True))
                 if not np.array_equal(upstream.data, before):

@@ -203,3 +203,32 @@ def test_it_draws_no_random_numbers(device):
     before = babygrad.random.get_state()["numpy_global"]["state"]["key"].tobytes()
     gradgradcheck(lambda x: x * x, leaf([1.0]))
     assert babygrad.random.get_state()["numpy_global"]["state"]["key"].tobytes() == before
+
+
+LAYOUTS = [
+    lambda x: x.T * 2,
+    lambda x: x[::-1, ::2],
+    lambda x: x.reshape(1, 2, 3).permute(2, 0, 1),
+    lambda x: ops.conv2d(x.reshape(1, 1, 2, 3), Tensor(np.ones((2, 1, 1, 2)), dtype="float64")),
+    lambda x: x.sum(axes=1).broadcast_to((3, 2)).T,
+]
+
+
+@pytest.mark.parametrize("fn", LAYOUTS)
+def test_right_gradients_of_results_in_every_layout(device, fn):
+    x = Tensor([[0.5, 1.0, -2.0], [3.0, 0.25, 7.0]], dtype="float64", requires_grad=True)
+    assert gradcheck(fn, x).checked == fn(x).size * 6
+    assert gradgradcheck(lambda x: fn(x * x), x).largest_error < 1e-5
+
+
+def test_a_wrong_gradient_of_a_transposed_result_is_found(device):
+    class Half(Function):
+        def forward(self, x):
+            return self.xp.permute_dims(x, (1, 0))
+
+        def backward(self, out_grad, node):
+            return out_grad.T * 0.5
+
+    x = Tensor([[0.5, 1.0, -2.0], [3.0, 0.25, 7.0]], dtype="float64", requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"is wrong: analytic 0\.5, numeric 1"):
+        gradcheck(lambda x: Half()(x), x)
