@@ -27,6 +27,7 @@ def function_call(
     device: Any,
     state: Any,
     half: Any,
+    share: Any,
     definition: Any,
 ) -> Any: ...
 def init_backward_walk(

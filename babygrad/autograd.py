@@ -21,6 +21,7 @@ import numpy as np
 
 from babygrad import _state
 from babygrad._scope import Scope
+from babygrad._sharing import Version, share
 from babygrad.device import Device
 from babygrad.dtypes import FLOAT16, FLOAT32
 
@@ -142,15 +143,15 @@ class Function:
         data = self.forward(*arrays)
         if type(data) is not NDArray:
             data = np.asarray(data)
-        if data.base is None and data is not arrays[0] and data is not arrays[-1]:
-            version = [0]
-        else:
-            version = _shared_version(data, inputs)
+        source = _source_of(data, inputs)
+        version = [0] if source is None else source._version
         if needs and self.differentiable and _local.grad_enabled:
             node = _record(self, inputs, needs, data, version, device)
             out = _make(data, node, True, device, version)
         else:
             out = _make(data, None, False, device, version)
+        if source is not None:
+            share(source, out)
         if _local.anomaly is not None:
             _local.anomaly.check_forward(self, inputs, out)
         return out
@@ -180,7 +181,7 @@ class Node:
     _inputs: tuple[Any, ...]  # Tensors, and Nodes in place of those whose values are not kept
     _kept: tuple[bool, ...]
     _needs: int
-    _output: tuple[NDArray, list[int]] | None
+    _output: tuple[NDArray, Version] | None
     _serial: int
     _device: Device
     shape: tuple[int, ...]
@@ -275,7 +276,7 @@ def _record(
     inputs: tuple[Tensor, ...],
     needs: int,
     data: NDArray,
-    version: list[int],
+    version: Version,
     device: Device,
 ) -> Node:
     """The node of a result, holding on only to what the gradients will read."""
@@ -291,7 +292,7 @@ def _record(
 
 
 def _make(
-    data: NDArray, node: Node | None, requires_grad: bool, device: Device, version: list[int]
+    data: NDArray, node: Node | None, requires_grad: bool, device: Device, version: Version
 ) -> Tensor:
     """A Tensor around an array, without the constructor's conversions and copies."""
     tensor: Tensor = _new(_tensor_type)
@@ -315,14 +316,14 @@ def _bind_tensor_type(cls: type[Tensor]) -> None:
     _tensor_type = cls
 
 
-def _shared_version(data: NDArray, inputs: tuple[Tensor, ...]) -> list[int]:
-    """The version of a result: its own, or that of the input whose memory it is a view of."""
+def _source_of(data: NDArray, inputs: tuple[Tensor, ...]) -> Tensor | None:
+    """The input whose memory a result is, or is a view of, if there is one."""
     base = data.base
     for tensor in inputs:
         array = tensor._data
         if array is data or (base is not None and (array is base or array.base is base)):
-            return tensor._version
-    return [0]
+            return tensor
+    return None
 
 
 def _mixed_devices(op: Function, inputs: tuple[Tensor, ...]) -> RuntimeError:

@@ -248,14 +248,19 @@ def _run_hooks(vertex: Vertex, gradient: Tensor) -> Tensor:
 
 
 def _check_gradients(node: Node, gradients: tuple[Any, ...]) -> None:
-    """Raise unless a backward gave one Tensor or None for each input."""
+    """Raise unless a backward gave one Tensor or None for each input that requires grad.
+
+    What it gives for the others is thrown away unseen, as the book's functions count on.
+    """
     op = type(node._op).__name__
     if len(gradients) != len(node._inputs):
         raise RuntimeError(
             f"{op}.backward returned {len(gradients)} gradients for {len(node._inputs)} inputs"
         )
     for i, gradient in enumerate(gradients):
-        if gradient is not None and not isinstance(gradient, Tensor | PartialGradient):
+        if gradient is None or not node._needs >> i & 1:
+            continue
+        if not isinstance(gradient, Tensor | PartialGradient):
             raise TypeError(
                 f"{op}.backward must return Tensors; gradient {i} is a {type(gradient).__name__}"
             )

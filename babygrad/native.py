@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from babygrad import _state
+from babygrad._sharing import share
 from babygrad.autograd import Function, Node, PartialGradient
 from babygrad.device import Device
 from babygrad.dtypes import FLOAT16
@@ -33,7 +34,7 @@ def use_native_call(wanted: bool) -> bool:
             pass
         else:
             call = function_call(
-                Function, Node, Tensor, Device, _state, FLOAT16, _definition_of_call
+                Function, Node, Tensor, Device, _state, FLOAT16, share, _definition_of_call
             )
     Function.__call__ = call  # type: ignore[method-assign]
     return is_native_call()

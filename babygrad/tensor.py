@@ -16,6 +16,7 @@ from babygrad import _state, autograd
 from babygrad._factories import TensorFactories
 from babygrad._methods import TensorMethods
 from babygrad._outward import TensorOutward
+from babygrad._sharing import Version
 from babygrad.autograd import Function, Hook, NDArray, Node
 from babygrad.device import Device, current, find
 from babygrad.dtypes import FLOAT32, DType, as_dtype, is_float
@@ -70,7 +71,7 @@ class Tensor(TensorMethods, TensorFactories, TensorOutward):
     _hooks: list[Hook] | None
     _node: Node | None
     _requires_grad: bool
-    _version: list[int]
+    _version: Version
 
     # numpy must leave `array + tensor` to Tensor.__radd__ instead of looping over its elements.
     __array_ufunc__ = None

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import babygrad
+from babygrad import engine, native
 
 try:
     from babygrad import _core
@@ -67,3 +68,19 @@ def dtype(request: pytest.FixtureRequest) -> str:
     """Each floating type that is computed in."""
     name: str = request.param
     return name
+
+
+@pytest.fixture(params=["python", "native"])
+def twins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The definition of calls and of the backward pass, in Python, and their twins in C++, in turn.
+
+    For the tests of the graph's own rules, which must hold in both.
+    """
+    was_native = native.is_native_call()
+    if request.param == "native" and not was_native:
+        pytest.skip("the extension is not built, or BABYGRAD_ENGINE=python")
+    if request.param == "python":
+        native.use_native_call(False)
+        monkeypatch.setattr(engine, "_native_walk", None)
+    yield request.param
+    native.use_native_call(was_native)

@@ -12,6 +12,8 @@ import pytest
 import babygrad
 from babygrad import Function, Tensor, checkpoint, nn, no_grad, ops, random
 
+pytestmark = pytest.mark.usefixtures("twins")
+
 
 @pytest.fixture(autouse=True)
 def numpys_generator():

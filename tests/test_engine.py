@@ -11,24 +11,14 @@ import numpy as np
 import pytest
 
 import babygrad
-from babygrad import Function, Tensor, engine, native, no_grad, ops
+from babygrad import Function, Tensor, native, no_grad, ops
 
 
 def leaf(values, dtype="float64"):
     return Tensor(values, dtype=dtype, requires_grad=True)
 
 
-@pytest.fixture(params=["python", "native"], autouse=True)
-def implementation(request, monkeypatch):
-    """Every test runs under the definition in Python and under its twin in C++."""
-    was_native = native.is_native_call()
-    if request.param == "native" and not was_native:
-        pytest.skip("the extension is not built, or BABYGRAD_ENGINE=python")
-    if request.param == "python":
-        native.use_native_call(False)
-        monkeypatch.setattr(engine, "_native_walk", None)
-    yield request.param
-    native.use_native_call(was_native)
+pytestmark = pytest.mark.usefixtures("twins")
 
 
 # ----- backward() -----

@@ -8,6 +8,8 @@ import pytest
 import babygrad
 from babygrad import Tensor, func, nn, no_grad, ops
 
+pytestmark = pytest.mark.usefixtures("twins")
+
 
 def t(values):
     return Tensor(values, dtype="float64")
@@ -142,3 +144,47 @@ def test_gradients_agree_with_backward(device):
     f = lambda x: (ops.softmax(x) * x).sum()  # noqa: E731
     f(x).backward()
     np.testing.assert_array_equal(func.grad(f)(x.detach()).data, x.grad)
+
+
+# Linear maps whose results lie in memory in every way there is, each with its meaning in numpy.
+LAYOUTS = {
+    "transposed": (lambda x: x.T, lambda a: a.T),
+    "permuted": (lambda x: x.reshape(1, 2, 3).permute(2, 0, 1) * 2, lambda a: 2 * a.T[:, None]),
+    "backwards": (lambda x: x[::-1, ::-1], lambda a: a[::-1, ::-1]),
+    "strided": (lambda x: x[:, ::2], lambda a: a[:, ::2]),
+    "broadcast": (lambda x: x.sum(axes=0).broadcast_to((2, 3)), lambda a: a.sum(0) + 0 * a),
+    "a scalar": (lambda x: x[1, 2] * 3, lambda a: 3 * a[1, 2]),
+    "empty": (lambda x: x[:, :0], lambda a: a[:, :0]),
+    "a product": (lambda x: x.T @ t(np.eye(2)[:, ::-1].copy()), lambda a: a.T[:, ::-1]),
+    "channels last": (
+        lambda x: ops.conv2d(x.reshape(1, 1, 2, 3), t([[[[2.0]]], [[[5.0]]]])),
+        lambda a: np.stack([2 * a, 5 * a])[None],
+    ),
+}
+
+
+def columns(fn, shape):
+    """The matrix of a linear map of arrays, as the Jacobian that it has everywhere."""
+    size = int(np.prod(shape))
+    units = np.eye(size).reshape(size, *shape)
+    stacked = np.stack([fn(unit) for unit in units], axis=-1)
+    return stacked.reshape(*stacked.shape[:-1], *shape)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_jacobian_of_results_in_every_layout(device, name, order):
+    ours, theirs = LAYOUTS[name]
+    x = babygrad.from_numpy(np.array([[0.5, 1.0, -2.0], [3.0, 0.25, 7.0]], order=order))
+    want = columns(theirs, (2, 3))
+    np.testing.assert_allclose(func.jacobian(ours)(x).data, want, atol=1e-15)
+    # Of the square of the map, f_i = (sum_j m_ij x_j) ** 2, the second derivative is 2 m_ij m_ik.
+    flat = want.reshape(-1, 6)
+    hessian = func.hessian(lambda x: (ours(x) ** 2).sum())(x).data
+    np.testing.assert_allclose(hessian.reshape(6, 6), 2 * flat.T @ flat, atol=1e-12)
+
+
+def test_hessian_of_a_loss_through_a_transposed_weight(device):
+    X, w = np.array([[1.0, 2.0], [3.0, -1.0], [0.5, 4.0]]), t([[0.3, -0.7]])
+    found = func.hessian(lambda w: ((t(X) @ w.T) ** 2).sum())(w).data
+    np.testing.assert_allclose(found.reshape(2, 2), 2 * X.T @ X, rtol=1e-13)

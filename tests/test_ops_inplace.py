@@ -11,6 +11,8 @@ import pytest
 import babygrad
 from babygrad import Tensor, ops
 
+pytestmark = pytest.mark.usefixtures("twins")
+
 OPERATORS = {
     "+=": operator.iadd,
     "-=": operator.isub,

@@ -14,6 +14,8 @@ import pytest
 import babygrad
 from babygrad import Tensor, no_grad, ops
 
+pytestmark = pytest.mark.usefixtures("twins")
+
 
 def leaf(values, dtype):
     return Tensor(values, dtype=dtype, requires_grad=True)
@@ -68,13 +70,12 @@ print("deep enough")
 """
 
 
-@pytest.mark.parametrize("implementation", ["native", "python"])
-def test_t04_two_hundred_thousand_operations(device, implementation):
-    if implementation == "native" and device != "cpu:cpp":
+def test_t04_two_hundred_thousand_operations(device, twins):
+    if twins == "native" and device != "cpu:cpp":
         pytest.skip("the engine is one for all devices; its twin in C++ comes with cpu:cpp")
-    if implementation == "python" and device != "cpu:numpy":
+    if twins == "python" and device != "cpu:numpy":
         pytest.skip("the engine is one for all devices")
-    environment = {**os.environ, "BABYGRAD_ENGINE": implementation, "BABYGRAD_DEVICE": device}
+    environment = {**os.environ, "BABYGRAD_ENGINE": twins, "BABYGRAD_DEVICE": device}
     run = subprocess.run(
         [sys.executable, "-c", DEEP], env=environment, capture_output=True, text=True, timeout=300
     )

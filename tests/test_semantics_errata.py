@@ -15,6 +15,8 @@ import pytest
 import babygrad
 from babygrad import Tensor, data, nn, ops, optim
 
+pytestmark = pytest.mark.usefixtures("twins")
+
 
 @pytest.fixture(autouse=True)
 def strict():

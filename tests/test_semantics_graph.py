@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 import babygrad
 from babygrad import Tensor, no_grad, ops
 
+pytestmark = pytest.mark.usefixtures("twins")
+
 
 def leaf(values, dtype):
     return Tensor(values, dtype=dtype, requires_grad=True)

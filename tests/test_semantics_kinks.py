@@ -10,6 +10,8 @@ import pytest
 
 from babygrad import Tensor, ops
 
+pytestmark = pytest.mark.usefixtures("twins")
+
 INF, NAN = math.inf, math.nan
 
 

@@ -11,6 +11,8 @@ import pytest
 import babygrad
 from babygrad import Tensor, nn, no_grad, ops
 
+pytestmark = pytest.mark.usefixtures("twins")
+
 INF, NAN = math.inf, math.nan
 
 

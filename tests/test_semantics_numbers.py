@@ -14,6 +14,8 @@ import pytest
 import babygrad
 from babygrad import Tensor, no_grad, ops
 
+pytestmark = pytest.mark.usefixtures("twins")
+
 INF, NAN = math.inf, math.nan
 
 

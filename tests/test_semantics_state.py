@@ -14,6 +14,8 @@ import babygrad
 from babygrad import Tensor, data, nn, ops, optim
 from babygrad.serialization import load_file, save_file
 
+pytestmark = pytest.mark.usefixtures("twins")
+
 
 @pytest.fixture(autouse=True)
 def numpys_generator():

@@ -13,6 +13,8 @@ import pytest
 import babygrad
 from babygrad import Tensor, nn, no_grad, ops, optim
 
+pytestmark = pytest.mark.usefixtures("twins")
+
 
 def trained(seed):
     rng = np.random.default_rng(seed)

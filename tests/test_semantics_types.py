@@ -11,6 +11,8 @@ import pytest
 import babygrad
 from babygrad import Tensor, ops
 
+pytestmark = pytest.mark.usefixtures("twins")
+
 F32, F64, I32, I64 = (np.dtype(name) for name in ("float32", "float64", "int32", "int64"))
 
 

@@ -1,9 +1,9 @@
-"""Indexing: values picked from a tensor, and values put into one.
+"""Indexing: values picked from a tensor.
 
-`a[index]` and `a[index] = value` take what numpy takes: integers, slices, ..., None, lists, arrays
-and tensors of integers or bools, mixed as one likes. `take gather scatter_add one_hot` are the
-forms with a name. An index out of range raises IndexError, on every device, before anything is
-read. Only integers, slices, ... and None give a view.
+`a[index]` takes what numpy takes: integers, slices, ..., None, lists, arrays and tensors of
+integers or bools, mixed as one likes. `take gather scatter_add one_hot` are the forms with a name;
+`a[index] = value` is in `inplace`. An index out of range raises IndexError, on every device, before
+anything is read. Only integers, slices, ... and None give a view.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ from __future__ import annotations
 from types import EllipsisType
 from typing import Any
 
-from babygrad import _state
-from babygrad.autograd import Function, NDArray, PartialGradient, _make, is_grad_enabled
-from babygrad.dtypes import INT64
-from babygrad.ops._common import Member, lifted, like, normalize_axis, promoted, sizes_of
+from babygrad.autograd import Function, NDArray, PartialGradient, is_grad_enabled
+from babygrad.ops._common import Member, lifted, normalize_axis, promoted, sizes_of
 from babygrad.ops._index import integer_array, plain_index
-from babygrad.ops.inplace import writable
-from babygrad.ops.shape import Reshape, reshape
+from babygrad.ops.shape import reshape
 from babygrad.tensor import Tensor
 
-__all__ = ["gather", "getitem", "one_hot", "scatter_add", "setitem", "take"]
+__all__ = ["gather", "getitem", "one_hot", "scatter_add", "take"]
 
 # ----- a[index] -----
 
@@ -108,80 +105,6 @@ def getitem(a: Any, index: Any) -> Tensor:
     """
     a = lifted("getitem", a)
     return GetItem(*plain_index("getitem", a, index))(a)
-
-
-# ----- a[index] = value -----
-
-
-class SetItem(Function):
-    """A copy of the first input with the second written into it."""
-
-    uses = ("", "")
-
-    def __init__(self, index: tuple[Any, ...], repeats: bool) -> None:
-        self.index = index
-        self.repeats = repeats
-
-    def forward(self, a: NDArray, value: NDArray) -> NDArray:
-        return self.xp.setitem(self.xp.copy(a), self.index, value)
-
-    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, Tensor | None]:
-        a, value = node._inputs
-        ga = gv = None
-        if a.requires_grad:
-            ga = SetItem(self.index, self.repeats)(out_grad, lifted("setitem", 0, out_grad))
-        if value.requires_grad:
-            gv = GetItem(self.index, self.repeats)(out_grad)
-            if self.repeats:
-                gv = gv * self._last_written(out_grad)
-            if value.ndim > gv.ndim:
-                gv = Reshape((1,) * (value.ndim - gv.ndim) + gv.shape)(gv)
-        return ga, gv
-
-    def _last_written(self, out_grad: Tensor) -> Tensor:
-        """1 for each element of the value that was not overwritten by another one, else 0."""
-        xp, place = self.xp, out_grad._data
-        region = xp.getitem(place, self.index)
-        ticket = xp.reshape(xp.arange(0, region.size, 1, INT64), region.shape)
-        board = xp.setitem(xp.zeros(place.shape, INT64), self.index, ticket)
-        stands = xp.equal(xp.getitem(board, self.index), ticket)
-        return like(xp.astype(stands, place.dtype), out_grad)
-
-
-def setitem(a: Tensor, index: Any, value: Any) -> None:
-    """`a[index] = value`, in place.
-
-    When operations are recorded and `a` or `value` requires grad, the tensor becomes the result of
-    a recorded operation on its old self, so that both get their gradients; what was computed
-    from the old values keeps them. Otherwise the values are written into its memory.
-
-    Raises
-    ------
-    RuntimeError
-        For a leaf that requires grad while operations are recorded, and for a read-only view.
-    IndexError
-        As for `getitem`.
-    ValueError
-        When the value does not broadcast to `a[index]`.
-    """
-    plain, repeats = plain_index("setitem", a, index)
-    writable("setitem", a)
-    value = lifted("setitem", value, a)
-    try:
-        if is_grad_enabled() and (a._requires_grad or value._requires_grad):
-            old = _make(a._data, a._node, a._requires_grad, a._device, a._version)
-            new = SetItem(plain, repeats)(old, value.astype(a._data.dtype))
-            a._data, a._node, a._requires_grad = new._data, new._node, new._requires_grad
-            a._version = [_state.tick()]
-        else:
-            a._device.backend.setitem(a._data, plain, value._data)
-            a._touch()
-    except ValueError:
-        region = a._device.backend.getitem(a._data, plain).shape
-        raise ValueError(
-            f"setitem: a value of shape {value.shape} does not broadcast to a[index], "
-            f"of shape {region}"
-        ) from None
 
 
 # ----- Along one axis -----

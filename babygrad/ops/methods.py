@@ -19,7 +19,7 @@ from babygrad.ops import (
     reduction,
     shape,
 )
-from babygrad.ops.inplace import inplace
+from babygrad.ops.inplace import inplace, setitem
 from babygrad.ops.softmax import logsoftmax, softmax
 from babygrad.tensor import Tensor
 
@@ -98,7 +98,7 @@ METHODS: dict[str, Any] = {
     "softmax": softmax,
     # ----- indexing -----
     "__getitem__": indexing.getitem,
-    "__setitem__": indexing.setitem,
+    "__setitem__": setitem,
     **_named(indexing, "take gather scatter_add"),
     # ----- matrices -----
     "__matmul__": linalg.matmul,

@@ -29,12 +29,12 @@ PyObject* by_definition(PyObject* self, PyObject* const* args, Py_ssize_t count)
 int is_recording(PyObject* op) {
     PyObject* flag = PyObject_GetAttr(graph.local, graph.grad_enabled);
     if (!flag) return -1;
-    int recording = flag == Py_True;
+    int recording = PyObject_IsTrue(flag);
     Py_DECREF(flag);
-    if (!recording) return 0;
+    if (recording <= 0) return recording;
     PyObject* differentiable = PyObject_GetAttr(op, graph.differentiable);
     if (!differentiable) return -1;
-    recording = differentiable == Py_True;
+    recording = PyObject_IsTrue(differentiable);
     Py_DECREF(differentiable);
     return recording;
 }
@@ -95,28 +95,53 @@ py::object new_node(PyObject* op, PyObject* const* args, Py_ssize_t count, unsig
     return node;
 }
 
-// The result's version: its own, or that of the input whose memory it is a view of.
-PyObject* version_of(PyObject* data, PyObject* const* args, Py_ssize_t count) {
+// The input whose memory the result is, or is a view of; null if there is none.
+PyObject* source_of(PyObject* data, PyObject* const* args, Py_ssize_t count) {
     PyObject* base = proxy(data)->base;
     for (Py_ssize_t i = 0; i < count; ++i) {
         PyObject* array = graph.data.of(args[i]);
-        if (array == data || (base && (array == base || proxy(array)->base == base)))
-            return Py_NewRef(graph.version.of(args[i]));
+        if (array == data || (base && (array == base || proxy(array)->base == base))) return args[i];
     }
-    PyObject* own = PyList_New(1);
-    if (own) PyList_SET_ITEM(own, 0, Py_NewRef(graph.zero));
+    return nullptr;
+}
+
+py::object version_of(PyObject* source) {
+    if (source) return py::reinterpret_borrow<py::object>(graph.version.of(source));
+    auto own = py::reinterpret_steal<py::object>(PyList_New(1));
+    if (own) PyList_SET_ITEM(own.ptr(), 0, Py_NewRef(graph.zero));
     return own;
+}
+
+bool append_reference(PyObject* version, PyObject* tensor) {
+    const auto reference = py::reinterpret_steal<py::object>(PyWeakref_NewRef(tensor, nullptr));
+    return reference && PyList_Append(version, reference.ptr()) == 0;
+}
+
+// The twin of share() in babygrad/_sharing.py, which is called where dead references are to go.
+bool share(PyObject* source, PyObject* view) {
+    constexpr Py_ssize_t few = 16;
+    PyObject* version = graph.version.of(source);
+    const Py_ssize_t size = PyList_GET_SIZE(version);
+    if (size >= few)
+        return bool(py::reinterpret_steal<py::object>(
+            PyObject_CallFunctionObjArgs(graph.share, source, view, nullptr)));
+    return (size > 1 || append_reference(version, source)) && append_reference(version, view);
 }
 
 PyObject* finish(PyObject* op, PyObject* const* args, Py_ssize_t count, unsigned needs,
                  PyObject* data, PyObject* device) {
-    const auto version = py::reinterpret_steal<py::object>(version_of(data, args, count));
+    PyObject* source = source_of(data, args, count);
+    const py::object version = version_of(source);
     if (!version) return nullptr;
     const int recording = needs ? is_recording(op) : 0;
     if (recording < 0) return nullptr;
-    if (!recording) return new_tensor(data, Py_None, device, version.ptr());
-    const py::object node = new_node(op, args, count, needs, data, version.ptr(), device);
-    return node ? new_tensor(data, node.ptr(), device, version.ptr()) : nullptr;
+    auto node = py::reinterpret_borrow<py::object>(Py_None);
+    if (recording) node = new_node(op, args, count, needs, data, version.ptr(), device);
+    if (!node) return nullptr;
+    auto out = py::reinterpret_steal<py::object>(
+        new_tensor(data, node.ptr(), device, version.ptr()));
+    if (!out || (source && !share(source, out.ptr()))) return nullptr;
+    return out.release().ptr();
 }
 
 PyObject* call(PyObject* self, PyObject* const* args, Py_ssize_t count) {
@@ -141,7 +166,7 @@ PyObject* call(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     if (data && !is_ndarray(data.ptr())) {
         const auto& api = py::detail::npy_api::get();
         data = py::reinterpret_steal<py::object>(
-            api.PyArray_FromAny_(data.ptr(), nullptr, 0, 0, 0, nullptr));
+            api.PyArray_FromAny_(data.ptr(), nullptr, 0, 0, api.NPY_ARRAY_ENSUREARRAY_, nullptr));
     }
     return data ? finish(self, args, count, needs, data.ptr(), device) : nullptr;
 }
@@ -165,8 +190,8 @@ PyMethodDef method = {"__call__", reinterpret_cast<PyCFunction>(
 py::object function_call(const py::object& function, const py::object& node,
                          const py::object& tensor, const py::object& device,
                          const py::object& state, const py::object& half,
-                         const py::object& python_call) {
-    init_graph(function, node, tensor, device, state, half);
+                         const py::object& share, const py::object& python_call) {
+    init_graph(function, node, tensor, device, state, half, share);
     definition = python_call.inc_ref().ptr();
     return py::reinterpret_steal<py::object>(
         PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(function.ptr()), &method));
@@ -176,7 +201,8 @@ py::object function_call(const py::object& function, const py::object& node,
 
 void register_function_call(py::module_& m) {
     m.def("function_call", &function_call, py::arg("function"), py::arg("node"), py::arg("tensor"),
-          py::arg("device"), py::arg("state"), py::arg("half"), py::arg("definition"),
+          py::arg("device"), py::arg("state"), py::arg("half"), py::arg("share"),
+          py::arg("definition"),
           "A method descriptor that does what Function.__call__ does.");
 }
 

@@ -37,6 +37,7 @@ struct Graph {
     PyObject* local;       // the thread's state
     PyObject* clock;       // itertools.count
     PyObject* half;        // the dtype float16
+    PyObject* share;       // of babygrad/_sharing.py
     PyObject *zero, *empty;
     PyObject *forward, *backward, *plan, *plans, *differentiable, *grad_enabled, *device_name,
         *astype, *check_versions;  // names
@@ -48,7 +49,8 @@ struct Graph {
 extern Graph graph;
 
 void init_graph(const py::object& function, const py::object& node, const py::object& tensor,
-                const py::object& device, const py::object& state, const py::object& half);
+                const py::object& device, const py::object& state, const py::object& half,
+                const py::object& share);
 
 inline py::detail::PyArray_Proxy* proxy(PyObject* array) {
     return reinterpret_cast<py::detail::PyArray_Proxy*>(array);
