@@ -59,8 +59,18 @@ class TensorFactories:
         device: str | None = None,
         generator: random.Generator | None = None,
     ) -> Self:
-        """Values uniform on [low, high)."""
-        values = random.uniform(shape_of(shape, "rand"), generator) * (high - low) + low
+        """Values uniform on [low, high).
+
+        `high` itself is never among them: where a value would be rounded to it, in the type or
+        before, the next smaller number of the type stands. With `low == high` all are that number.
+
+        Raises
+        ------
+        ValueError
+            When `low` is above `high`, or one is infinite or NaN.
+        """
+        sizes = shape_of(shape, "rand")
+        values = random.uniform_between(sizes, low, high, as_dtype(dtype), generator)
         return cls._create(values, device, dtype, requires_grad)
 
     @classmethod

@@ -8,6 +8,7 @@ same initial values, order and masks on every device.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,44 @@ def uniform(shape: tuple[int, ...], generator: Generator | None = None) -> np.nd
     source = _source(generator)
     # np.random.rand() without arguments gives a float, hence asarray.
     return np.asarray(np.random.rand(*shape) if source is None else source.random(shape))
+
+
+def uniform_between(
+    shape: tuple[int, ...],
+    low: float,
+    high: float,
+    dtype: DType,
+    generator: Generator | None = None,
+) -> np.ndarray[Any, DType]:
+    """Values of type `dtype`, uniform on [low, high): drawn in float64, then rounded.
+
+    Raises
+    ------
+    ValueError
+        When `low` is above `high`, or one is infinite or NaN.
+    """
+    if not -math.inf < low <= high < math.inf:
+        raise ValueError(f"rand: low (={low}) must be at most high (={high}), and both finite")
+    low, high = float(low), float(high)
+    draws = uniform(shape, generator)
+    span = high - low
+    # The span of two finite bounds may be infinite.
+    values = draws * span + low if span < math.inf else low * (1 - draws) + high * draws
+    if dtype.kind not in "iuf" or low == high:
+        return values.astype(dtype)
+    if dtype.kind != "f":
+        # A cast would round negative values up, perhaps to `high`.
+        return np.minimum(np.floor(values), math.ceil(high) - 1).astype(dtype)
+    with np.errstate(over="ignore"):
+        rounded = values.astype(dtype)
+        first, end = np.array([low, high]).astype(dtype)
+        reached = rounded >= end
+        if not reached.any():
+            return rounded
+        below = np.nextafter(end, dtype.type(-math.inf))
+    # Of a span that is narrower than the type's numbers are apart, `low` is all there is.
+    largest = first if below < first and float(first) < high else below
+    return np.where(reached, largest, rounded)
 
 
 def normal(shape: tuple[int, ...], generator: Generator | None = None) -> np.ndarray[Any, DType]:
