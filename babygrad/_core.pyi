@@ -26,9 +26,11 @@ def function_call(
     tensor: Any,
     device: Any,
     state: Any,
+    dtypes: Any,
     half: Any,
     share: Any,
     definition: Any,
+    result: Any,
 ) -> Any: ...
 def init_backward_walk(
     partial_gradient: Any, check_node: Any, check_gradients: Any, run_hooks: Any, adapt: Any

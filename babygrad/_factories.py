@@ -12,7 +12,8 @@ from typing import Any, Self
 import numpy as np
 
 from babygrad import random
-from babygrad.dtypes import as_dtype, is_float
+from babygrad._numbers import array_of, checked
+from babygrad.dtypes import UINT64, as_dtype, is_float
 
 
 def shape_of(shape: tuple[Any, ...], op: str) -> tuple[int, ...]:
@@ -112,6 +113,7 @@ class TensorFactories:
         device: str | None = None,
     ) -> Self:
         """The value `c` everywhere."""
+        checked("constant", c)
         values = np.full(shape_of(shape, "constant"), c, as_dtype(dtype))
         return cls._create(values, device, dtype, requires_grad)
 
@@ -198,10 +200,11 @@ def class_ids(
     TypeError, ValueError, IndexError
         For labels that are no numbers, not whole, or out of range; with value and position.
     """
-    raw = np.asarray(getattr(labels, "_data", labels))
-    if raw.dtype.kind not in "biuf":
-        raise TypeError(f"{op}: the {role} has dtype {raw.dtype}, which is not a number")
+    raw = checked(f"{op}: {role}", array_of(labels))
     ids = raw.astype(np.int64) if raw.dtype.kind != "f" else _whole(raw, op, role)
+    if raw.dtype == UINT64:
+        # Those beyond int64 must not come round to negative ones: -100 may stand for ignored.
+        ids = np.where(ids < 0, np.iinfo(np.int64).max, ids)
     outside = ids.view(np.uint64) >= num_classes  # negative ones are large there
     if ignore_index is not None and (ignored := ids == ignore_index).any():
         outside &= ~ignored
@@ -209,8 +212,8 @@ def class_ids(
     if outside.any():
         where = np.unravel_index(int(outside.argmax()), ids.shape)
         raise IndexError(
-            f"{op}: {role} {ids[where]} at position {tuple(int(i) for i in where)} "
-            f"is outside the range [0, {num_classes})"
+            f"{op}: {role} {(raw if raw.dtype.kind == 'u' else ids)[where]} "
+            f"at position {tuple(int(i) for i in where)} is outside the range [0, {num_classes})"
         )
     return ids
 

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from babygrad import _state
+from babygrad._numbers import as_numbers, checked
 from babygrad._scope import Scope
 from babygrad._sharing import Version, share
 from babygrad.device import Device
-from babygrad.dtypes import FLOAT16, FLOAT32
+from babygrad.dtypes import FLOAT16, FLOAT32, NATIVE
 
 if TYPE_CHECKING:
     from babygrad.backends.base import Backend
@@ -141,8 +142,8 @@ class Function:
                 raise _mixed_devices(self, inputs)
         self.xp = device.backend
         data = self.forward(*arrays)
-        if type(data) is not NDArray:
-            data = np.asarray(data)
+        if type(data) is not NDArray or NATIVE.get(data.dtype) is not data.dtype:
+            data = _result(self, data)
         source = _source_of(data, inputs)
         version = [0] if source is None else source._version
         if needs and self.differentiable and _local.grad_enabled:
@@ -269,6 +270,15 @@ class PartialGradient:
             region = xp.getitem(total, self._index)
             region += values
         return _make(total, None, False, device, [0])
+
+
+def _result(op: Function, data: Any) -> NDArray:
+    """What `forward` returned as an array of a tensor's types, which a scalar or a list is not."""
+    door = f"{type(op).__name__}.forward"
+    # numpy's results without axes are scalars.
+    return as_numbers(
+        door, np.asarray(data) if isinstance(data, np.generic) else checked(door, data)
+    )
 
 
 def _record(

@@ -21,8 +21,18 @@ FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 FLOAT16 = np.dtype(np.float16)
 INT64 = np.dtype(np.int64)
+UINT64 = np.dtype(np.uint64)
 BOOL = np.dtype(np.bool_)
 DEFAULT_FLOAT = FLOAT32
+
+# numpy makes more than one object for a type: unpickled arrays bring their own, and C's `long long`
+# is another int64. All of them equal the one here, which is the only one that tensors have.
+_NAMES = (
+    *("float32", "float64", "int64", "bool", "int32", "uint8"),
+    *("float16", "int16", "int8", "uint16", "uint32", "uint64"),
+)
+NATIVE: dict[DType, DType] = {dtype: dtype for dtype in map(np.dtype, _NAMES)}
+_NAMED = dict(zip(_NAMES, NATIVE, strict=True))
 
 
 def as_dtype(dtype: Any, op: str = "Tensor") -> DType:
@@ -33,6 +43,11 @@ def as_dtype(dtype: Any, op: str = "Tensor") -> DType:
     TypeError
         When `dtype` is not a boolean, integer or floating type of at most 64 bits.
     """
+    known = _NAMED.get(dtype) if isinstance(dtype, str) else None
+    if known is None and isinstance(dtype, np.dtype):
+        known = NATIVE.get(dtype)
+    if known is not None:
+        return known
     try:
         resolved = np.dtype(dtype)
     except TypeError:
@@ -45,9 +60,8 @@ def as_dtype(dtype: Any, op: str = "Tensor") -> DType:
             f"{op}: dtype {resolved} is not supported; "
             "use bool, an integer type, float16, float32 or float64"
         )
-    # numpy has one object for each native type; tensors use only those, so `is` compares them.
-    native: DType = np.dtype(resolved.type)
-    return native
+    # Tensors have one object for each type, so that `is` compares them.
+    return NATIVE[resolved.newbyteorder("=")]
 
 
 def is_float(dtype: DType) -> bool:
@@ -65,7 +79,8 @@ def promote(a: DType, b: DType) -> DType:
     """The type in which an operation on a tensor of type `a` and one of type `b` computes.
 
     Equal types stay; a float beats every integer whatever their sizes; among floats and among
-    integers the wider wins. float16 is for storage: arithmetic on it is done in float32.
+    integers the wider wins. float16 is for storage: arithmetic on it is done in float32. uint64
+    and a signed integer compute in int64, and are refused where a value is too large for it.
 
     Examples
     --------
@@ -76,10 +91,10 @@ def promote(a: DType, b: DType) -> DType:
     if a.kind == "f" or b.kind == "f":
         floats = [d for d in (a, b) if d.kind == "f"]
         widest = max(floats, key=lambda d: d.itemsize)
-        return FLOAT32 if widest == FLOAT16 else widest
+        return FLOAT32 if widest == FLOAT16 else NATIVE[widest]
     joined = np.promote_types(a, b)
     # uint64 with a signed type has no integer home in numpy, which answers float64.
-    return INT64 if joined.kind == "f" else joined
+    return INT64 if joined.kind == "f" else NATIVE[joined]
 
 
 @cache
@@ -90,9 +105,9 @@ def promote_scalar(dtype: DType, scalar_type: type) -> DType:
     bools makes the default float.
     """
     if dtype.kind == "f":
-        return FLOAT32 if dtype == FLOAT16 else dtype
+        return FLOAT32 if dtype == FLOAT16 else NATIVE[dtype]
     if scalar_type is float:
         return DEFAULT_FLOAT
     if dtype.kind == "b" and scalar_type is int:
         return INT64
-    return dtype
+    return NATIVE[dtype]

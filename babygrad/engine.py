@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from babygrad import _state
+from babygrad._numbers import as_numbers
 from babygrad.autograd import Node, PartialGradient
 from babygrad.native import native_walk
 from babygrad.tensor import Tensor
@@ -301,7 +302,7 @@ def _seed(target: Any, value: Any, op: str) -> Tensor:
     if value is None:
         return Tensor._wrap(np.ones(target.shape, target.dtype), target._device)
     if not isinstance(value, Tensor):
-        value = Tensor(value, dtype=target.dtype, device=target.device)
+        value = Tensor._wrap(as_numbers(op, value, target.dtype, copy=True), target._device)
     given: Tensor = value
     if given.shape != target.shape:
         raise ValueError(

@@ -13,9 +13,9 @@ from typing import Any
 
 from babygrad import _state
 from babygrad._sharing import share
-from babygrad.autograd import Function, Node, PartialGradient
+from babygrad.autograd import Function, Node, PartialGradient, _result
 from babygrad.device import Device
-from babygrad.dtypes import FLOAT16
+from babygrad.dtypes import FLOAT16, NATIVE
 from babygrad.tensor import Tensor
 
 _definition_of_call = Function.__call__
@@ -34,7 +34,16 @@ def use_native_call(wanted: bool) -> bool:
             pass
         else:
             call = function_call(
-                Function, Node, Tensor, Device, _state, FLOAT16, share, _definition_of_call
+                Function,
+                Node,
+                Tensor,
+                Device,
+                _state,
+                tuple(NATIVE),
+                FLOAT16,
+                share,
+                _definition_of_call,
+                _result,
             )
     Function.__call__ = call  # type: ignore[method-assign]
     return is_native_call()

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from babygrad._numbers import array_of, checked
+
 NDArray = np.ndarray[Any, Any]
 PathLike = str | os.PathLike[str]
 
@@ -148,9 +150,11 @@ def _untied(arrays: Mapping[str, Any]) -> tuple[dict[str, NDArray], dict[str, st
     tied: dict[str, str] = {}
     names: dict[Any, str] = {}
     for name, value in arrays.items():
-        array = np.asarray(getattr(value, "_data", value))
+        given = array_of(value)
+        array = np.asarray(given)
         if array.dtype.kind not in "biuf" or array.dtype.newbyteorder("=") not in _DTYPES.values():
             raise TypeError(f"save: {name} has dtype {array.dtype}, which the format does not have")
+        checked(f"save: {name}", given)  # a mask would be lost
         first = names.setdefault(_identity(array), name)
         if first != name and array.size:
             tied[name] = first

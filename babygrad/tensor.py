@@ -8,6 +8,7 @@ and `reshape` for two, are the functions of `babygrad.ops`; that package puts th
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 import numpy as np
@@ -15,11 +16,12 @@ import numpy as np
 from babygrad import _state, autograd
 from babygrad._factories import TensorFactories
 from babygrad._methods import TensorMethods
+from babygrad._numbers import array_of, as_numbers, checked
 from babygrad._outward import TensorOutward
 from babygrad._sharing import Version
 from babygrad.autograd import Function, Hook, NDArray, Node
 from babygrad.device import Device, current, find
-from babygrad.dtypes import FLOAT32, DType, as_dtype, is_float
+from babygrad.dtypes import DType, as_dtype, is_float
 
 __all__ = ["NDArray", "Tensor", "from_dlpack", "from_numpy", "ones_like", "tensor", "zeros_like"]
 
@@ -43,7 +45,8 @@ class Tensor(TensorMethods, TensorFactories, TensorOutward):
     Raises
     ------
     TypeError
-        When `data` cannot become an array of numbers, or an integer tensor is to require grad.
+        When `data` is anything but real numbers: text, dates, None, objects, complex numbers, a
+        masked array; or when an integer tensor is to require grad.
 
     Examples
     --------
@@ -88,7 +91,7 @@ class Tensor(TensorMethods, TensorFactories, TensorOutward):
             self._device = find(device)
         else:
             self._device = data._device if isinstance(data, Tensor) else current()
-        self._data = _to_array(data, dtype)
+        self._data = as_numbers(type(self).__name__, array_of(data), dtype, copy=True)
         self._node = None
         self._grad = None
         self._hooks = None
@@ -109,6 +112,11 @@ class Tensor(TensorMethods, TensorFactories, TensorOutward):
         Assigning to it (`w.data -= 0.1 * w.grad`) replaces them, and a backward pass that needs
         the old ones will refuse to run. Writing into the array itself (`w.data[0] = 5`) goes past
         this property and cannot be seen.
+
+        What the constructor refuses is refused here too. A tensor of floats keeps its dtype:
+        floats of another width are cast to it, as are lists. It takes the type of an integer or
+        bool array, unless it requires grad, when such an array is refused. An array that needs
+        no conversion is shared and not copied; it may have another shape.
         """
         return self._data
 
@@ -117,10 +125,17 @@ class Tensor(TensorMethods, TensorFactories, TensorOutward):
         if value is self._data:
             self._touch()
             return
-        array = value._data if isinstance(value, Tensor) else np.asarray(value)
-        dtype = as_dtype(array.dtype, "Tensor.data")
+        value, own = array_of(value), self._data.dtype
+        array = checked("data", value)
+        is_integral = array.dtype.kind in "biu" and isinstance(value, np.ndarray | np.generic)
+        if is_integral and self._requires_grad:
+            raise TypeError(
+                f"data: an array of {array.dtype} was assigned to a tensor of {own} that requires "
+                f"grad; cast it with .astype({own.name!r})"
+            )
         # Kernels take aligned arrays in the machine's byte order; others are converted once, here.
-        self._data = np.require(array, dtype, "A")
+        keeps_type = is_float(own) and not is_integral
+        self._data = as_numbers("data", array, own if keeps_type else None)
         self._version = [_state.tick()]
 
     def _touch(self) -> None:
@@ -184,7 +199,11 @@ class Tensor(TensorMethods, TensorFactories, TensorOutward):
 
     @property
     def grad(self) -> NDArray | None:
-        """The gradient that backward passes have added up, a numpy array, or None."""
+        """The gradient that backward passes have added up, a numpy array, or None.
+
+        What is assigned is cast to the tensor's dtype. An array that needs no cast is shared, and
+        later passes add into it, unless it is read-only: then it is copied.
+        """
         if self._node is None:
             return self._grad
         if self._node.grad is not None:
@@ -195,12 +214,16 @@ class Tensor(TensorMethods, TensorFactories, TensorOutward):
     @grad.setter
     def grad(self, value: Any) -> None:
         if value is not None:
-            value = value._data if isinstance(value, Tensor) else np.asarray(value)
+            if not is_float(self._data.dtype):
+                raise TypeError(f"grad: a tensor of {self.dtype} has no gradient")
+            value = as_numbers("grad", array_of(value), self._data.dtype)
             if value.shape != self._data.shape:
                 raise ValueError(
                     f"grad: shape {value.shape} was assigned to the gradient of a tensor of shape "
                     f"{self.shape}; they must be equal"
                 )
+            if not value.flags.writeable:
+                value = value.copy()
         if self._node is None:
             self._grad = value
         else:
@@ -250,42 +273,51 @@ class Tensor(TensorMethods, TensorFactories, TensorOutward):
         """A copy without history, as in the book."""
         return Tensor._wrap(self._data.copy(), self._device)
 
+    # ----- Copies and pickles -----
+
+    def _leaf_state(self, op: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        """What a copy of this leaf takes along: attributes and slots, but hooks and version."""
+        if self._node is not None:
+            raise RuntimeError(
+                f"{op}: only leaves can be copied, this tensor is the result of "
+                f"{type(self._op).__name__}; call detach() first"
+            )
+        # A pair, for there are slots; the first is None unless a subclass has attributes besides.
+        attributes, slots = _state_of(self)
+        own = {name: slots[name] for name in slots.keys() - {"_node", "_hooks", "_version"}}
+        return attributes, own
+
+    def __getstate__(self) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        return self._leaf_state("pickle")
+
+    def __setstate__(self, state: tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
+        attributes, slots = state
+        for name, value in {**(attributes or {}), **slots}.items():
+            setattr(self, name, value)
+        self._data = _unpickled(self._data)
+        self._grad = None if self._grad is None else _unpickled(self._grad)
+        self._node, self._hooks, self._version = None, None, [0]
+
     def __copy__(self) -> Self:
         return self.__deepcopy__({})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        if self._node is not None:
-            raise RuntimeError(
-                "deepcopy: only leaves can be copied, this tensor is the result of "
-                f"{type(self._op).__name__}; call detach() first"
-            )
+        state = self._leaf_state("deepcopy")
         twin = object.__new__(type(self))
         memo[id(self)] = twin
-        twin._data = self._data.copy()
-        twin._grad = None if self._grad is None else self._grad.copy()
-        twin._node, twin._hooks, twin._version = None, None, [0]
-        twin._device, twin._requires_grad = self._device, self._requires_grad
+        twin.__setstate__(copy.deepcopy(state, memo))
         return twin
 
     __hash__ = object.__hash__
 
 
 autograd._bind_tensor_type(Tensor)
+_state_of: Any = object.__getstate__
 
 
-def _to_array(data: Any, dtype: Any) -> NDArray:
-    """A private array of `data`, cast to `dtype`, or of the type that None asks for."""
-    if isinstance(data, Tensor):
-        data = data._data
-    if dtype is None:
-        dtype = data.dtype if isinstance(data, np.ndarray | np.generic) else FLOAT32
-    wanted = as_dtype(dtype)
-    try:
-        return np.array(data, dtype=wanted, subok=False)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"Tensor: data of type {type(data).__name__} is not an array of numbers ({error})"
-        ) from None
+def _unpickled(array: NDArray) -> NDArray:
+    """A writable array with a dtype of tensors: joblib's are mapped files that only can be read."""
+    return as_numbers("unpickled", array, copy=not array.flags.writeable)
 
 
 def tensor(
@@ -315,12 +347,15 @@ def from_numpy(array: NDArray, *, device: str | None = None) -> Tensor:
     """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expected a numpy array, got {type(array).__name__}")
-    if as_dtype(array.dtype, "from_numpy") != array.dtype or not array.flags.aligned:
+    dtype = as_dtype(checked("from_numpy", array).dtype, "from_numpy")
+    if dtype != array.dtype or not array.flags.aligned:
         raise TypeError(
             "from_numpy: the array is unaligned or byte-swapped and cannot be shared; "
             "use Tensor(array, dtype=None), which copies"
         )
-    return Tensor._wrap(array.view(np.ndarray), current() if device is None else find(device))
+    # The dtype of an array that was unpickled equals the one that tensors have, and is another.
+    shared = array.view(np.ndarray) if array.dtype is dtype else array.view(dtype, np.ndarray)
+    return Tensor._wrap(shared, current() if device is None else find(device))
 
 
 def from_dlpack(source: Any, *, device: str | None = None) -> Tensor:

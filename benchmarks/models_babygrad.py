@@ -125,7 +125,7 @@ def training_step(
         babygrad.manual_seed(0)
         model: Any = globals()[step.model]()
         for parameter in [*model.parameters(), *model.buffers()]:
-            parameter.data = parameter.data.astype(dtype)
+            parameter._data = parameter.data.astype(dtype)  # `.data` would keep its type
         samples, labels = step.data(quick)
         x = Tensor(samples, dtype=dtype if samples.dtype.kind == "f" else None)
         y = Tensor(labels, dtype=None)

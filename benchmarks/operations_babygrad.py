@@ -78,9 +78,7 @@ def build(case: Case, device: str) -> Callable[[], Any]:
 def _tensor(name: str, array: np.ndarray) -> Tensor:
     if array.ndim == 4 and name != "w":
         array = np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    tensor = Tensor(0.0)
-    tensor.data = array  # the constructor would copy it, and forget its layout
-    return tensor
+    return babygrad.from_numpy(array)  # the constructor would copy it, and forget its layout
 
 
 def prepare(case: Case, variant: str, device: str) -> tuple[Callable[[], Any], None]:

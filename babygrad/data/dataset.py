@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from babygrad._numbers import checked
 from babygrad.tensor import NDArray, Tensor
 
 Transform = Callable[[Any], Any]
@@ -109,10 +110,15 @@ def as_array(data: Any) -> NDArray:
     """The array of a Tensor or an array, not copied; a new one of a list or number.
 
     Floats become float32, as Tensor makes them, but integers stay integers: they may be labels.
+
+    Raises
+    ------
+    TypeError
+        For anything but real numbers: text, None, dates, objects, a masked array.
     """
     if isinstance(data, Tensor):
         return data.data
-    array = np.asarray(data)
+    array = checked("dataset", data)
     if array.dtype == np.float64 and not hasattr(data, "dtype"):
         return array.astype(np.float32)
     return array

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from babygrad.tensor import Tensor
+from babygrad._numbers import array_of, as_numbers
+from babygrad.tensor import NDArray, Tensor
 
 
 class LoadReport(NamedTuple):
@@ -26,12 +27,7 @@ def load_into(tensors: Mapping[str, Tensor], state: Mapping[str, Any], strict: b
     """
     missing = [name for name in tensors if name not in state]
     unexpected = [name for name in state if name not in tensors]
-    # A Tensor's constructor copies, so that values which share memory with the target are safe.
-    values = {
-        name: Tensor(state[name], dtype=None, device=tensors[name].device)
-        for name in tensors
-        if name in state
-    }
+    values = {name: _private(name, state[name]) for name in tensors if name in state}
     problems = [
         _shape_problem(name, value, tensors[name])
         for name, value in values.items()
@@ -49,16 +45,21 @@ def load_into(tensors: Mapping[str, Tensor], state: Mapping[str, Any], strict: b
     return LoadReport(missing, unexpected)
 
 
-def _write(target: Tensor, value: Tensor) -> None:
+def _private(name: str, value: Any) -> NDArray:
+    """A copy of a state's value, which may share memory with the target."""
+    return as_numbers(f"load_state_dict: {name}", array_of(value), copy=True)
+
+
+def _write(target: Tensor, value: NDArray) -> None:
     """Copy into the target's own array, so that whoever holds it sees the new values."""
     if target._data.flags.writeable:
-        target._data[...] = value._data
+        target._data[...] = value
         target._touch()
     else:
-        target.data = value._data.astype(target.dtype)
+        target.data = value.astype(target.dtype)
 
 
-def _shape_problem(name: str, value: Tensor, target: Tensor) -> str:
+def _shape_problem(name: str, value: NDArray, target: Tensor) -> str:
     line = f"shape: {name} is {value.shape} in the state and {target.shape} in the module"
     if value.ndim == 2 and value.shape == target.shape[::-1]:
         line += " (transposed: nn.Linear stores (in, out), PyTorch (out, in))"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from babygrad._numbers import as_numbers, plain_number
 from babygrad.autograd import Function, NDArray
-from babygrad.dtypes import FLOAT32, FLOAT64, DType, promote, promote_scalar
+from babygrad.device import current
+from babygrad.dtypes import FLOAT32, FLOAT64, INT64, UINT64, DType, promote, promote_scalar
 from babygrad.tensor import Tensor
 
 Scalar = bool | int | float
@@ -47,12 +49,13 @@ def operands(op: str, a: Any, b: Any, *, any_number: bool = False) -> tuple[Tens
 
     Python numbers, numpy scalars and 0-d arrays are weak: they take the tensor's type. Other
     arrays and lists become tensors on the device of the operand that is one. `any_number` is for
-    operations that give a meaning to a scalar which the tensor's type does not have.
+    operations that give a meaning to a scalar which the tensor's type does not have, and to uint64
+    beside int64, which then stay as they are: there is no integer type for the values of both.
 
     Raises
     ------
     ValueError
-        When the shapes do not broadcast or a scalar does not fit the tensor's integer type.
+        When the shapes do not broadcast, or a number does not fit the integer type to compute in.
     TypeError
         When an operand is no tensor, array, list or number.
     """
@@ -74,7 +77,10 @@ def operands(op: str, a: Any, b: Any, *, any_number: bool = False) -> tuple[Tens
     left, right = a._data, b._data
     if left.dtype is not right.dtype:
         wanted = promote(left.dtype, right.dtype)
-        a, b = a.astype(wanted), b.astype(wanted)
+        if not any_number or wanted is not INT64:
+            a, b = _cast(op, a, wanted), _cast(op, b, wanted)
+        else:
+            a, b = (t if t._data.dtype is UINT64 else t.astype(INT64) for t in (a, b))
     if left.shape != right.shape:
         broadcast_shape(op, left.shape, right.shape)
     return a, b
@@ -95,14 +101,41 @@ def promoted(op: str, *values: Any) -> list[Tensor]:
     wanted = tensors[0]._data.dtype
     for tensor in tensors:
         wanted = promote(wanted, tensor._data.dtype)
-    return [t if t._data.dtype is wanted else t.astype(wanted) for t in tensors]
+    return [t if t._data.dtype is wanted else _cast(op, t, wanted) for t in tensors]
+
+
+def _cast(op: str, tensor: Tensor, wanted: DType) -> Tensor:
+    """The tensor in the type to compute in; raises unless int64 has all values of a uint64."""
+    data = tensor._data
+    if wanted is INT64 and data.dtype is UINT64 and data.size:
+        largest = int(tensor._device.backend.max(data))
+        if largest >> 63:
+            raise ValueError(
+                f"{op}: the number {largest} of a uint64 tensor does not fit int64, in which "
+                "uint64 and signed integers compute; cast one of them with astype"
+            )
+    return tensor.astype(wanted)
 
 
 def weak(value: Any) -> Any:
     """A Python number from a numpy scalar or a 0-d array; anything else as it is."""
     if getattr(value, "ndim", None) == 0 and not isinstance(value, Tensor):
-        return value.item()
+        return plain_number(value)
     return value
+
+
+def number(op: str, role: str, value: Any) -> Scalar:
+    """A Python number from anything that is one: a number, a numpy scalar, a 0-d array or tensor.
+
+    Raises
+    ------
+    TypeError
+        When it is none; numpy would fill with the digits of a text, and with NaN for None.
+    """
+    plain = weak(value.__array__() if isinstance(value, Tensor) else value)
+    if not isinstance(plain, Scalar):
+        raise TypeError(f"{op}: {role} (={value!r}) must be a number")
+    return plain
 
 
 def lifted(op: str, value: Any, beside: Any = None) -> Tensor:
@@ -119,8 +152,8 @@ def lifted(op: str, value: Any, beside: Any = None) -> Tensor:
         return Tensor(value)
     if not isinstance(value, NDArray | list | tuple):
         raise TypeError(f"{op}: an operand is a {type(value).__name__}, not a tensor or number")
-    device = beside.device if isinstance(beside, Tensor) else None
-    return Tensor(value, dtype=None, device=device)
+    device = beside._device if isinstance(beside, Tensor) else current()
+    return Tensor._wrap(as_numbers(op, value, copy=True), device)
 
 
 def check_fits(op: str, value: Any, dtype: DType) -> None:

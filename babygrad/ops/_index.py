@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from babygrad._numbers import as_numbers
 from babygrad.autograd import NDArray
-from babygrad.dtypes import INT64
+from babygrad.dtypes import INT64, UINT64
 from babygrad.ops._common import weak, whole
 from babygrad.tensor import Tensor
 
@@ -78,7 +79,12 @@ def index_array(op: str, index: Any, beside: Tensor) -> NDArray:
     array: NDArray = index._data if isinstance(index, Tensor) else index
     if array.dtype.kind not in "biu":
         raise IndexError(f"{op}: an index must be of integers or of bools, not of {array.dtype}")
-    if array.dtype.kind == "b" or array.dtype == INT64:
+    if isinstance(index, NDArray):
+        array = as_numbers(op, index)
+    if array.dtype is UINT64:
+        # What int64 does not have is out of range and must not come round to a negative index.
+        array = xp.minimum(array, (1 << 63) - 1)
+    if array.dtype.kind == "b" or array.dtype is INT64:
         return array
     return xp.astype(array, INT64)
 

@@ -17,9 +17,9 @@ from babygrad.ops._common import (
     lifted,
     normalize_axes,
     normalize_axis,
+    number,
     promoted,
     sizes_of,
-    weak,
     whole,
 )
 from babygrad.ops.indexing import GetItem, PutItem, take
@@ -144,7 +144,7 @@ def pad(a: Tensor, widths: Any, value: float = 0.0) -> Tensor:
         As for numpy's `pad`: one number for all ends, or a pair (before, after) for each axis.
     value : float
     """
-    a, value = lifted("pad", a), weak(value)
+    a, value = lifted("pad", a), number("pad", "value", value)
     given = [(widths, widths)] * a.ndim if isinstance(widths, int) else list(widths)
     pairs = tuple(tuple(sizes_of("pad", w)) for w in given)
     if len(pairs) != a.ndim or any(len(w) != 2 or min(w) < 0 for w in pairs):

@@ -13,7 +13,7 @@ from typing import Any
 
 from babygrad._factories import class_ids
 from babygrad.autograd import Function, NDArray, is_grad_enabled
-from babygrad.ops._common import like, normalize_axis
+from babygrad.ops._common import lifted, like, normalize_axis
 from babygrad.ops._fused import check_channels, floats
 from babygrad.ops.activation import softplus
 from babygrad.ops.arithmetic import divide
@@ -209,7 +209,7 @@ def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = Fals
 
 
 def _pair(op: str, x: Any, target: Any) -> list[Tensor]:
-    x, target = floats(op, x, target)
+    x, target = floats(op, lifted(op, x, target), lifted(op, target, x))
     if x.shape != target.shape:
         raise ValueError(
             f"{op}: the prediction has shape {x.shape} and the target {target.shape}; "
