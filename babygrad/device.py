@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from babygrad import _state
 from babygrad._scope import Scope
@@ -33,6 +33,10 @@ class Device:
 
     def __repr__(self) -> str:
         return f"Device({self.name!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Devices are compared with `is`: a copy, also one in another process, is the one of there.
+        return find, (self.name,)
 
 
 @cache
