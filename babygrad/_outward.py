@@ -93,7 +93,16 @@ class TensorOutward:
     def __dlpack__(self, **options: Any) -> Any:
         if self._requires_grad:
             raise BufferError("__dlpack__: this tensor requires grad; call detach() first")
-        return self._data.__dlpack__(**options)
+        array = self._data
+        if min(array.strides, default=0) < 0:
+            # numpy would share it, and PyTorch, which has no such strides, end the process.
+            if options.get("copy") is False:
+                raise BufferError(
+                    f"__dlpack__: copy=False, but a tensor with negative strides {array.strides} "
+                    "needs a copy"
+                )
+            array = array.copy()
+        return array.__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         return self._data.__dlpack_device__()
