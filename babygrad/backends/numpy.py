@@ -213,7 +213,9 @@ def _reduce(ufunc: Any, x: Array, axis: Axis, keepdims: bool, dtype: DType = Non
 
 def _whole(x: Array) -> DType:
     """The dtype in which integers and bools add up; None, numpy's own choice, for floats."""
-    return None if x.dtype.kind in "fc" else np.int64
+    if x.dtype.kind in "fc":
+        return None
+    return np.uint64 if x.dtype == np.uint64 else np.int64
 
 
 for _name in composed_members():

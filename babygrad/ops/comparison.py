@@ -1,7 +1,8 @@
 """Comparisons, logic and tests: tensors of bools, which have no gradient.
 
 `equal not_equal less less_equal greater greater_equal`, `logical_and logical_or logical_xor
-logical_not`, `isnan isinf isfinite`. Every comparison with NaN is false but `not_equal`.
+logical_not`, `isnan isinf isfinite`. Every comparison with NaN is false but `not_equal`. uint64
+and signed integers compare by their values, whatever the sizes of both.
 """
 
 from __future__ import annotations

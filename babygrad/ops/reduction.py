@@ -86,8 +86,8 @@ def summation(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes =
     Returns
     -------
     Tensor
-        Of the same dtype; int64 for integers and bools. Sums are pairwise or blocked along every
-        axis, so that 2**25 float32 ones add up to 33554432.
+        Of the same dtype; int64 for integers and bools, but uint64 for uint64. Sums are pairwise
+        or blocked along every axis, so that 2**25 float32 ones add up to 33554432.
 
     Examples
     --------
@@ -104,9 +104,11 @@ def summation(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes =
 def mean(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """The average over some or all axes; of integers in float32, from their exact sum.
 
-    The mean of no elements is NaN.
+    The sum of 64-bit integers may lie beyond their range. The mean of no elements is NaN.
     """
     tensor, over = _operand("mean", a, axes, axis)
+    if tensor._data.dtype.kind != "f":
+        return Discrete("integer_mean", over, keepdims)(tensor)
     count: int = math.prod(tensor._data.shape[i] for i in over)
     return Summation(over, keepdims)(tensor) / count
 
@@ -119,7 +121,7 @@ def var(
     axis: Axes = None,
     correction: float = 1,
 ) -> Tensor:
-    """The variance over some or all axes, in two passes.
+    """The variance over some or all axes, in two passes; of integers in float32.
 
     Parameters
     ----------
@@ -164,7 +166,7 @@ class Variance(Member):
 
 
 def _var(op: str, a: Any, axes: Axes, keepdims: bool, axis: Axes, correction: float) -> Tensor:
-    a, over = _operand(op, a, axes, axis, real=True)
+    a, over = _operand(op, a, axes, axis)
     count = math.prod(a._data.shape[i] for i in over)
     if count <= correction:
         warnings.warn(
@@ -283,7 +285,7 @@ class Prod(Function):
 
 
 def prod(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
-    """The product over some or all axes, of integers and bools in int64.
+    """The product over some or all axes; of integers and bools in int64, of uint64 in itself.
 
     The gradient of a factor is the product of the others, also where factors are 0.
     """
@@ -305,7 +307,7 @@ class CumulativeSum(Member):
 
 
 def cumsum(a: Any, axis: int) -> Tensor:
-    """The running sum along an axis, of the shape of `a`."""
+    """The running sum along an axis, of the shape of `a` and the types of `summation`."""
     a = lifted("cumsum", a)
     return CumulativeSum(normalize_axis("cumsum", axis, a.ndim))(a)
 

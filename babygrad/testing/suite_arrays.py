@@ -91,12 +91,13 @@ class ReductionSuite:
             check_sum(xp.sum(given, 0), want, "float32", 2**18, 0.1, "sum of 2 ** 18")
             check_sum(xp.sum(given, None), want.sum(), "float32", 2**19, 0.1, "sum of 2 ** 19")
 
-    @pytest.mark.parametrize("dtype", ["int32", "int64", "bool"])
+    @pytest.mark.parametrize("dtype", ["int32", "int64", "bool", "uint64"])
     @pytest.mark.parametrize("name", ["sum", "prod"])
     def test_integer_sum(self, xp: Any, name: str, dtype: str) -> None:
-        x = np.asarray(values(SHAPE, "float64", -3, 4), dtype)
+        low, wide = (0, np.uint64) if dtype == "uint64" else (-3, np.int64)
+        x = np.asarray(values(SHAPE, "float64", low, 4), dtype)
         for (layout, given), axis in itertools.product(layouts(x), AXES):
-            want = getattr(np, name)(x.astype(np.int64), axis=axis)
+            want = getattr(np, name)(x.astype(wide), axis=axis)
             check_exact(getattr(xp, name)(given, axis), np.asarray(want), f"{name}, {layout}")
 
     @floats
@@ -118,6 +119,24 @@ class ReductionSuite:
         nothing = xp.var(np.zeros((0, 2), dtype), 0, True, 0)
         check_exact(nothing, np.full((1, 2), np.nan, dtype), "var of nothing")
         check_exact(xp.var(np.zeros((2, 0), dtype), 0, False, 0), np.zeros(0, dtype), "no var")
+
+    @pytest.mark.parametrize("dtype", ["bool", "int32", "int64", "uint64"])
+    def test_integer_mean_and_var(self, xp: Any, dtype: str) -> None:
+        """From sums that no 64 bits have; np.var over Python's integers is exact but for a root."""
+        bits = 8 * np.dtype(dtype).itemsize - 2 if dtype != "bool" else 1
+        x = np.array([(1 << bits) - 1, (1 << bits) - 2, 0, 1, (1 << bits) - 1, 3], dtype)
+        x = x.reshape(3, 2)
+        exactly = np.array(x.tolist(), object) + 0
+        for axis, keepdims in itertools.product((None, 0, 1), (False, True)):
+            count = reduced_length(x.shape, axis)
+            want = np.asarray(exactly.sum(axis=axis, keepdims=keepdims) / count, np.longdouble)
+            got = frozen_call(xp.integer_mean, x, axis, keepdims)
+            check(got, want, "float32", 1, of=f"mean, axis {axis}")
+            means = exactly.sum(axis=axis, keepdims=True)
+            squares = ((exactly * count - means) ** 2).sum(axis=axis, keepdims=keepdims)
+            want = np.asarray(squares / count**3, np.longdouble)
+            check(xp.var(x, axis, keepdims, 0), want, "float32", 1, of=f"var, axis {axis}")
+        check_exact(xp.integer_mean(x[:0], 0, False), np.full(2, np.nan, "float32"), "of nothing")
 
     @floats
     def test_prod(self, xp: Any, dtype: str) -> None:

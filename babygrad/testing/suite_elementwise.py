@@ -233,6 +233,12 @@ class ElementwiseSuite:
                 y = x[::-1].copy()
                 check_exact(member(x, y), oracle(x, y), f"{name}, special")
 
+    @pytest.mark.parametrize("name", COMPARISONS)
+    def test_comparison_of_uint64_with_int64(self, xp: Any, name: str) -> None:
+        x, y = np.array([0, 1 << 63, (1 << 64) - 1, 5], "uint64"), np.array([-1, 0, 5])[:, None]
+        pairs = [[COMPARISONS[name](a, b) for a in x.tolist()] for (b,) in y.tolist()]
+        check_exact(getattr(xp, name)(x, y), np.array(pairs), f"{name} of uint64 and int64")
+
     @pytest.mark.parametrize("dtype", INTEGERS)
     @pytest.mark.parametrize("name", ["add", "subtract", "multiply", "maximum", "minimum"])
     def test_integer_arithmetic(self, xp: Any, name: str, dtype: str) -> None:

@@ -7,19 +7,67 @@ import math
 from babygrad.backends.aliases import Array, Axis
 from babygrad.backends.required import Required
 
+_WORD = 1 << 32
+
 
 class Reductions(Required):
     """``axis`` is an int, a tuple, or None for all axes."""
+
+    def integer_mean(self, x: Array, axis: Axis, keepdims: bool) -> Array:
+        """The mean of integers or bools in float32, rounded from the exact one; NaN of nothing."""
+        if x.dtype.itemsize < 8:
+            total = self.astype(self.sum(x, axis, keepdims), "float64")
+            return self.astype(self.divide(total, _count(x, total)), "float32")
+        high, low, rest = self._mean_in_words(x, axis, keepdims)
+        whole = self.add(self.multiply(self.astype(high, "float64"), _WORD), low)
+        return self.astype(self.add(whole, rest), "float32")
 
     def var(self, x: Array, axis: Axis, keepdims: bool, correction: float) -> Array:
         """sum((x - mean)^2) / (n - correction), NaN where n <= correction.
 
         Two passes in float64, for in float32 the mean of 1e8 and 1e8 + 8 is one of them. The
-        result has the dtype of x.
+        result has the dtype of x, float32 for integers and bools.
         """
-        wide = self.astype(x, "float64")
-        total = self.sum(wide, axis, True)
-        count = x.size // max(total.size, 1)
-        squares = self.square(self.subtract(wide, self.divide(total, count)))
+        if x.dtype.kind != "f" and x.dtype.itemsize == 8:
+            deviations = self._integer_deviations(x, axis)
+        else:
+            wide = self.astype(x, "float64")
+            total = self.sum(wide, axis, True)
+            deviations = self.subtract(wide, self.divide(total, _count(x, total)))
+        squares = self.sum(self.square(deviations), axis, keepdims)
+        count = _count(x, squares)
         degrees = count - correction if count > correction else math.nan
-        return self.astype(self.divide(self.sum(squares, axis, keepdims), degrees), x.dtype)
+        wanted = x.dtype if x.dtype.kind == "f" else "float32"
+        return self.astype(self.divide(squares, degrees), wanted)
+
+    def _integer_deviations(self, x: Array, axis: Axis) -> Array:
+        """x - mean of 64-bit integers in float64, where x itself would lose its last digits."""
+        high, low, rest = self._mean_in_words(x, axis, True)
+        x_high, x_low = self._words(x)
+        words = self.multiply(self.astype(self.subtract(x_high, high), "float64"), _WORD)
+        whole = self.add(words, self.astype(self.subtract(x_low, low), "float64"))
+        return self.subtract(whole, rest)
+
+    def _mean_in_words(self, x: Array, axis: Axis, keepdims: bool) -> tuple[Array, Array, Array]:
+        """The mean of 64-bit integers as high * 2**32 + low + rest, exact but for the rest.
+
+        Their own sum may leave 64 bits. Those of their halves, of up to 2**30 elements, do not:
+        high and low are int64, the rest is a fraction in float64.
+        """
+        high, low = (self.sum(word, axis, keepdims) for word in self._words(x))
+        count = _count(x, high)
+        carried = self.remainder(high, count)
+        low = self.add(self.multiply(carried, _WORD), low)
+        rest = self.divide(self.astype(self.remainder(low, count), "float64"), count)
+        return self.floor_divide(high, count), self.floor_divide(low, count), rest
+
+    def _words(self, x: Array) -> tuple[Array, Array]:
+        """int64 arrays with x = high * 2**32 + low, 0 <= low < 2**32."""
+        high = self.floor_divide(x, _WORD)
+        low = self.subtract(x, self.multiply(high, _WORD))
+        return self.astype(high, "int64"), self.astype(low, "int64")
+
+
+def _count(x: Array, reduced: Array) -> int:
+    """How many elements of ``x`` there are for each of the result."""
+    return x.size // max(reduced.size, 1)

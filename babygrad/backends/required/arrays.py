@@ -54,7 +54,7 @@ class RequiredArrays(ABC):
 
     @abstractmethod
     def sum(self, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-        """Sum over ``axis``. Integers and bools add up in int64.
+        """Sum over ``axis``. Integers and bools add up in int64, uint64 in itself.
 
         float32 is added pairwise, in blocks or in float64 along every axis, so that the error
         does not grow with the length as that of one running float32 sum does.
@@ -62,7 +62,7 @@ class RequiredArrays(ABC):
 
     @abstractmethod
     def prod(self, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-        """Product over ``axis``; of integers and bools in int64."""
+        """Product over ``axis``; of integers and bools in int64, of uint64 in itself."""
 
     @abstractmethod
     def max(self, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -93,7 +93,7 @@ class RequiredArrays(ABC):
 
     @abstractmethod
     def cumulative_sum(self, x: Array, axis: int) -> Array:
-        """Running sums along ``axis``, of x's shape; integers and bools in int64."""
+        """Running sums along ``axis``, of x's shape, in the types of ``sum``."""
 
     # ----- Shape -----
 

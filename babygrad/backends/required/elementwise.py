@@ -1,8 +1,9 @@
 """The required elementwise members.
 
-Operands broadcast against each other. Arrays in one call have one dtype; a Python number takes
-the dtype of the array beside it. The result keeps numpy's K order: the memory layout of its
-inputs. Singular points follow IEEE 754, and raise neither an exception nor a warning.
+Operands broadcast against each other. Arrays in one call have one dtype, but that uint64 and int64
+are compared, by their values; a Python number takes the dtype of the array beside it. The result
+keeps numpy's K order: the memory layout of its inputs. Singular points follow IEEE 754, and raise
+neither an exception nor a warning.
 """
 
 from __future__ import annotations
