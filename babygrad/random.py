@@ -110,13 +110,37 @@ class Draws:
                 bits.state = state
 
 
+def __getattr__(name: str) -> Any:
+    if name == "Generator":
+        return np.random.Generator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def check_generator(op: str, generator: Any) -> None:
+    """Refuse what is neither a Generator nor None, the number 0 included.
+
+    Raises
+    ------
+    TypeError
+        With the way to a generator from a seed.
+    """
+    if generator is not None and not isinstance(generator, np.random.Generator):
+        raise TypeError(
+            f"{op}: generator (={generator!r:.60}) must be a babygrad.random.Generator, such as "
+            "numpy.random.default_rng(seed) gives, or None"
+        )
+
+
 def _source(generator: Generator | None) -> Generator | None:
     """What to draw from; None stands for numpy's global generator."""
+    if generator is None:
+        return _generator
+    check_generator("random", generator)
     draws = _state.local.draws
-    if generator is not None and draws is not None:
+    if draws is not None:
         bits = generator.bit_generator
         draws._given.setdefault(id(bits), (bits, bits.state))
-    return generator or _generator
+    return generator
 
 
 def uniform(shape: tuple[int, ...], generator: Generator | None = None) -> np.ndarray[Any, DType]:

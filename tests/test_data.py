@@ -134,14 +134,14 @@ def test_t25_an_error_names_the_sample_and_keeps_its_type_and_traceback():
         assert caught.traceback[-1].name == "broken"
 
 
-def test_a_dataset_with_get_batch_is_asked_once_for_a_batch():
+def test_a_dataset_that_fetches_batches_is_asked_once_for_a_batch():
     class Recorder(Dataset):
         calls: list = []  # noqa: RUF012 - one test, one class
 
         def __len__(self):
             return 5
 
-        def get_batch(self, indices):
+        def __babygrad_batch__(self, indices):
             self.calls.append(indices.tolist())
             return indices
 

@@ -7,7 +7,7 @@
 A dataset is anything with `len` and indexing; `Dataset` adds transforms, `DataLoader` batches.
 """
 
-from babygrad.data.cifar import CIFAR10Dataset
+from babygrad.data.cifar import CIFAR10Dataset, CIFAR100Dataset
 from babygrad.data.dataset import ArrayDataset, Dataset, TensorDataset
 from babygrad.data.loader import DataLoader
 from babygrad.data.mnist import MNISTDataset, mnist5k, parse_mnist
@@ -16,6 +16,7 @@ from babygrad.data.transforms import RandomCrop, RandomFlipHorizontal
 __all__ = [
     "ArrayDataset",
     "CIFAR10Dataset",
+    "CIFAR100Dataset",
     "DataLoader",
     "Dataset",
     "MNISTDataset",

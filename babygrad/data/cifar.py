@@ -1,30 +1,45 @@
-"""CIFAR-10, read from its own pickled batches without trusting them.
-
-A pickle may name any function for the reader to call. Those of CIFAR-10 need three: numpy's way to
-remake an array, its dtype, and Latin-1 text as bytes. The unpickler here knows stand-ins for these,
-which can make nothing but arrays of bytes, and refuses every other name.
-"""
+"""CIFAR-10 and CIFAR-100, read from their own pickled batches without trusting them."""
 
 from __future__ import annotations
 
 import math
-import pickle
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 
 from babygrad.data.dataset import Dataset, Transform, rows, transformed_rows
+from babygrad.data.unpickling import ByteArray, shown, unpickle
 from babygrad.tensor import NDArray
 
 SHAPE = (3, 32, 32)
-CLASSES = 10
-TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
-TEST_BATCHES = ("test_batch",)
+# The largest file, CIFAR-100's training set, has 155 MB.
+LARGEST_FILE = 1 << 29
 
 
-class CIFAR10Dataset(Dataset):
+class _CIFARDataset(Dataset):
+    """What the two datasets have in common: images of shape (n, 32, 32, 3), and their labels."""
+
+    images: NDArray
+    labels: NDArray
+
+    def __getitem__(self, index: int) -> tuple[NDArray, int]:
+        image = self.apply_transforms(self.images[index].copy())
+        return image.transpose(2, 0, 1), int(self.labels[index])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __babygrad_batch__(self, indices: NDArray) -> tuple[NDArray, NDArray]:
+        """The (k, 3, 32, 32) images at `indices`, after the transforms, and their labels."""
+        images = transformed_rows(self, self.images, indices)
+        return images.transpose(0, 3, 1, 2), rows(self.labels, indices)
+
+
+class CIFAR10Dataset(_CIFARDataset):
     """32x32 colour images of ten classes, from the folder `cifar-10-batches-py`.
 
     Parameters
@@ -62,122 +77,114 @@ class CIFAR10Dataset(Dataset):
         transforms: Sequence[Transform] | None = None,
     ) -> None:
         super().__init__(transforms)
-        names = TRAIN_BATCHES if train else TEST_BATCHES
-        batches = [_read_batch(Path(base_folder) / name) for name in names]
-        stored = np.concatenate([images for images, _ in batches])
-        # (n, 3 * 32 * 32) -> (n, 32, 32, 3)
-        images = np.ascontiguousarray(stored.reshape(-1, *SHAPE).transpose(0, 2, 3, 1))
-        self.images = np.divide(images, 255, dtype=np.float32)
+        names = [f"data_batch_{i}" for i in range(1, 6)] if train else ["test_batch"]
+        files = [Path(base_folder) / name for name in names]
+        batches = [_read_batch(file, "CIFAR-10", {"labels": 10}) for file in files]
+        self.images = _scaled([images for images, _ in batches])
         self.labels = np.concatenate([labels for _, labels in batches])
 
-    def __getitem__(self, index: int) -> tuple[NDArray, int]:
-        image = self.apply_transforms(self.images[index].copy())
-        return image.transpose(2, 0, 1), int(self.labels[index])
 
-    def __len__(self) -> int:
-        return len(self.images)
+class CIFAR100Dataset(_CIFARDataset):
+    """32x32 colour images of a hundred classes in twenty groups, from `cifar-100-python`.
 
-    def get_batch(self, indices: NDArray) -> tuple[NDArray, NDArray]:
-        """The (k, 3, 32, 32) images at `indices`, after the transforms, and their labels."""
-        images = transformed_rows(self, self.images, indices)
-        return images.transpose(0, 3, 1, 2), rows(self.labels, indices)
+    Parameters
+    ----------
+    base_folder : str or Path
+        The folder with the files `train` and `test`.
+    train : bool
+        The 50,000 training images, or the 10,000 test images.
+    transforms : sequence of callable, optional
+        Functions of one image as a (32, 32, 3) float32 array.
+    label_mode : {"fine", "coarse"}
+        Whether a sample's label is its class, of 100, or its class's group, of 20.
+
+    Attributes
+    ----------
+    images : (n, 32, 32, 3) float32
+        Scaled to [0, 1].
+    fine_labels, coarse_labels : (n,) int64
+    labels : (n,) int64
+        Those of the two that `label_mode` names.
+
+    Notes
+    -----
+    Samples have the form that they have in `CIFAR10Dataset`.
+
+    Raises
+    ------
+    ValueError
+        When a file is not CIFAR-100's, or `label_mode` has another value.
+    OSError
+        When a file cannot be read.
+    """
+
+    def __init__(
+        self,
+        base_folder: str | Path,
+        train: bool,
+        transforms: Sequence[Transform] | None = None,
+        label_mode: str = "fine",
+    ) -> None:
+        super().__init__(transforms)
+        if label_mode not in ("fine", "coarse"):
+            raise ValueError(
+                f"CIFAR100Dataset: label_mode (={label_mode!r}) must be 'fine' or 'coarse'"
+            )
+        file = Path(base_folder) / ("train" if train else "test")
+        classes = {"fine_labels": 100, "coarse_labels": 20}
+        images, self.fine_labels, self.coarse_labels = _read_batch(file, "CIFAR-100", classes)
+        self.images = _scaled([images])
+        self.labels = self.fine_labels if label_mode == "fine" else self.coarse_labels
 
 
-def _read_batch(filename: Path) -> tuple[NDArray, NDArray]:
-    """The (n, 3072) uint8 images and (n,) int64 labels of one file."""
+def _scaled(stored: Sequence[NDArray]) -> NDArray:
+    """(n, 3 * 32 * 32) uint8 batches -> (n, 32, 32, 3) float32 of [0, 1]."""
+    pixels = np.concatenate(stored).reshape(-1, *SHAPE).transpose(0, 2, 3, 1)
+    scaled: NDArray = np.divide(np.ascontiguousarray(pixels), 255, dtype=np.float32)
+    return scaled
+
+
+def _read_batch(filename: Path, name: str, classes: dict[str, int]) -> list[NDArray]:
+    """The (n, 3072) uint8 images of one file, and (n,) int64 labels under each key of `classes`."""
+    try:
+        return _parsed_batch(_content(filename), classes)
+    except UnpicklingError as error:
+        raise ValueError(f"{filename}: not a batch of {name}: {error}") from None
+
+
+def _content(filename: Path) -> bytes:
     with open(filename, "rb") as file:
-        try:
-            batch = _Unpickler(file, encoding="bytes").load()
-        # A damaged pickle fails in many ways: these are what the unpickler's opcodes raise.
-        except (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError) as error:
-            raise _refused(filename, f"{type(error).__name__}: {error}") from None
-        except (pickle.UnpicklingError, TypeError, ValueError) as error:
-            raise _refused(filename, str(error)) from None
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST_FILE:
+            raise UnpicklingError(f"it has {size:,} bytes, three times those of the largest")
+        return file.read(size)
+
+
+def _parsed_batch(content: bytes, classes: dict[str, int]) -> list[NDArray]:
+    batch = unpickle(content)
     if not isinstance(batch, dict):
-        raise _refused(filename, f"it holds a {type(batch).__name__}, not a dict")
-    images, labels = (batch.get(name, batch.get(name.decode())) for name in (b"data", b"labels"))
-    if not isinstance(images, _ByteArray) or not isinstance(labels, list):
-        raise _refused(filename, "it has no array 'data' and list 'labels'")
+        raise UnpicklingError(f"it holds a {type(batch).__name__}, not a dict")
+    columns: list[Any] = [batch.get(key.encode(), batch.get(key)) for key in ("data", *classes)]
+    images, *labels = columns
+    if not isinstance(images, ByteArray) or not all(isinstance(column, list) for column in labels):
+        lists = " and ".join(f"list {key!r}" for key in classes)
+        raise UnpicklingError(f"it has no array 'data' and {lists}")
     if images.array.ndim != 2 or images.array.shape[1] != math.prod(SHAPE):
-        raise _refused(filename, f"its data has shape {images.array.shape}, not (n, 3072)")
-    if len(labels) != len(images.array):
-        raise _refused(filename, f"{len(images.array)} images, but {len(labels)} labels")
+        raise UnpicklingError(f"its data has shape {images.array.shape}, not (n, 3072)")
+    checked = (
+        _labels(column, count, len(images.array))
+        for column, count in zip(labels, classes.values(), strict=True)
+    )
+    return [images.array, *checked]
+
+
+def _labels(labels: list[Any], classes: int, images: int) -> NDArray:
+    """The labels as an array, when there is one of [0, classes) for each image."""
+    if len(labels) != images:
+        raise UnpicklingError(f"{images} images, but {len(labels)} labels")
     for i, label in enumerate(labels):
-        if not isinstance(label, int) or not 0 <= label < CLASSES:
-            raise _refused(filename, f"label {i} (={label!r}) is no integer of 0 to {CLASSES - 1}")
-    return images.array, np.array(labels, np.int64)
-
-
-def _refused(filename: Path, reason: str) -> ValueError:
-    return ValueError(f"{filename}: not a batch of CIFAR-10: {reason}")
-
-
-# ----- What stands in for numpy's own classes in the pickle -----
-
-
-class _Uint8:
-    """Stands in for numpy.dtype: the only type there is."""
-
-    def __init__(self, name: Any, *_: Any) -> None:
-        if name not in ("u1", b"u1"):
-            raise pickle.UnpicklingError(f"an array of type {name!r}, not of bytes")
-
-    def __setstate__(self, state: Any) -> None:
-        """Byte order and alignment of single bytes are of no consequence."""
-
-
-class _ByteArray:
-    """Stands in for numpy.ndarray: filled by its state, from bytes that are in the file."""
-
-    array: NDArray = np.empty(0, np.uint8)
-
-    def __setstate__(self, state: Any) -> None:
-        _, shape, dtype, fortran, content = state
-        self.fill(content, dtype, shape, "F" if fortran else "C")
-
-    def fill(self, content: Any, dtype: Any, shape: Any, order: Any) -> None:
-        if not isinstance(dtype, _Uint8) or not isinstance(content, bytes | bytearray):
-            raise pickle.UnpicklingError("an array that is not of bytes")
-        self.array = np.frombuffer(content, np.uint8).reshape(shape, order=order)
-
-
-def _reconstruct(cls: Any, *_: Any) -> _ByteArray:
-    """What numpy calls _reconstruct: an array that its state will fill."""
-    if cls is not _ByteArray:
-        raise pickle.UnpicklingError("an array of another class than numpy.ndarray")
-    return _ByteArray()
-
-
-def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any) -> _ByteArray:
-    """What numpy calls _frombuffer, which pickles of protocol 5 call."""
-    array = _ByteArray()
-    array.fill(content, dtype, shape, order)
-    return array
-
-
-def _encode(text: Any, encoding: Any) -> bytes:
-    """_codecs.encode, by which Python 3 writes bytes into a pickle of protocol 2."""
-    if not isinstance(text, str) or encoding != "latin1":
-        raise pickle.UnpicklingError(f"text to be encoded as {encoding!r}")
-    return text.encode("latin1")
-
-
-STAND_INS = {
-    ("_codecs", "encode"): _encode,
-    ("numpy", "dtype"): _Uint8,
-    ("numpy", "ndarray"): _ByteArray,
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy.core.numeric", "_frombuffer"): _frombuffer,
-    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in STAND_INS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch needs")
-        return STAND_INS[module, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to an object outside of the file")
+        if not isinstance(label, int) or not 0 <= label < classes:
+            raise UnpicklingError(
+                f"label {i} (={shown(label)}) is no integer of 0 to {classes - 1}"
+            )
+    return np.array(labels, np.int64)

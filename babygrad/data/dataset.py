@@ -1,7 +1,8 @@
 """Datasets: what has a length and gives a sample for an index.
 
-A dataset that can fetch many samples at once says so with a method `get_batch(indices)`, which
-returns the arrays of a whole batch; `DataLoader` uses it in place of indexing sample by sample.
+A dataset that can fetch many samples at once says so with a method `__babygrad_batch__(indices)`,
+which takes an int64 array and returns the arrays of a whole batch; `DataLoader` uses it in place of
+indexing sample by sample. The name is one that nobody gives to a method of another meaning.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from babygrad._numbers import checked
+from babygrad.dtypes import DType
 from babygrad.tensor import NDArray, Tensor
 
 Transform = Callable[[Any], Any]
@@ -67,6 +69,8 @@ class ArrayDataset(Dataset):
 
     Raises
     ------
+    TypeError
+        When an array does not hold numbers.
     ValueError
         When there is no array, one has no axis, or their lengths differ.
 
@@ -82,7 +86,7 @@ class ArrayDataset(Dataset):
     def __init__(self, *arrays: Any, transforms: Sequence[Transform] | None = None) -> None:
         super().__init__(transforms)
         name = type(self).__name__
-        self.arrays = tuple(as_array(a) for a in arrays)
+        self.arrays = tuple(numbers(a, f"{name}: array {i}") for i, a in enumerate(arrays))
         if not arrays or any(a.ndim == 0 for a in self.arrays):
             raise ValueError(f"{name}: give one or more arrays that have a first axis")
         lengths = [len(a) for a in self.arrays]
@@ -96,7 +100,7 @@ class ArrayDataset(Dataset):
     def __len__(self) -> int:
         return len(self.arrays[0])
 
-    def get_batch(self, indices: NDArray) -> tuple[NDArray, ...]:
+    def __babygrad_batch__(self, indices: NDArray) -> tuple[NDArray, ...]:
         """The rows at `indices` of every array."""
         first, *others = self.arrays
         return (transformed_rows(self, first, indices), *(rows(a, indices) for a in others))
@@ -124,6 +128,37 @@ def as_array(data: Any) -> NDArray:
     return array
 
 
+def numbers(data: Any, place: str) -> NDArray:
+    """`as_array` of what must be numbers; otherwise an error that says what stands in `place`."""
+    try:
+        array = as_array(data)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{place} is {described(data)}, not numbers ({error})") from None
+    if not is_number(array.dtype):
+        raise TypeError(f"{place} is {described(data)}, not numbers")
+    return array
+
+
+def is_number(dtype: DType) -> bool:
+    """Whether a Tensor may have this type: boolean, integer or floating, of at most 64 bits."""
+    return dtype.kind in "biuf" and dtype.itemsize <= 8
+
+
+def described(value: Any) -> str:
+    """What a value is, for a message: its type, and what tells it from others of the type."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    article = "an" if name[0] in "aeiouAEIOU" else "a"
+    if isinstance(value, dict):
+        return f"a dict with the keys {list(value)[:9]}"
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{article} {name} of shape {value.shape} and dtype {value.dtype}"
+    if isinstance(value, tuple | list):
+        return f"a {name} of {len(value)} elements"
+    return f"{article} {name} (={' '.join(repr(value).split()):.60})"
+
+
 def rows(array: NDArray, indices: NDArray) -> NDArray:
     """A copy of the rows at `indices`."""
     # take copies row by row; for images of 3 kB it takes two thirds of array[indices]'s time.
@@ -132,7 +167,8 @@ def rows(array: NDArray, indices: NDArray) -> NDArray:
 
 def transformed_rows(dataset: Dataset, array: NDArray, indices: NDArray) -> NDArray:
     """A copy of the rows at `indices`, each after the dataset's transforms."""
-    if not dataset.transforms:
+    plain = type(dataset).apply_transforms is Dataset.apply_transforms
+    if plain and not dataset.transforms:
         return rows(array, indices)
     return np.stack(list(_transformed(dataset, array, indices)))
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from babygrad import random
-from babygrad.data.dataset import as_array, naming_sample
-from babygrad.tensor import NDArray, Tensor, from_numpy
+from babygrad.data.columns import Columns
+from babygrad.data.dataset import described, naming_sample
+from babygrad.tensor import NDArray, Tensor
+
+
+class Batch(tuple[Tensor, ...]):
+    """The columns of a batch, a tuple.
+
+    Attributes
+    ----------
+    indices : (k,) int64
+        Which samples of the dataset these are.
+    """
+
+    indices: NDArray
 
 
 class DataLoader:
@@ -18,8 +31,9 @@ class DataLoader:
     Parameters
     ----------
     dataset : Dataset
-        Anything with `len` and indexing. When it has a method `get_batch(indices)`, that fetches
-        each batch in one call.
+        Anything with `len` and indexing. When its class has a method
+        `__babygrad_batch__(indices)`, that fetches each batch in one call, unless a subclass has
+        a `__getitem__` of its own: then that is called for each sample.
     batch_size : int
         The number of samples in a batch; the last batch of an epoch may be smaller.
     shuffle : bool
@@ -31,14 +45,26 @@ class DataLoader:
 
     Yields
     ------
-    tuple of Tensor
-        One per element of a sample, or a single Tensor when samples are not tuples. Arrays and
-        Tensors keep their dtype, so labels stay integers; Python floats become float32.
+    Batch or Tensor
+        A tuple with one Tensor per element of a sample, or a single Tensor when samples are not
+        tuples.
 
     Raises
     ------
+    TypeError
+        When the dataset has no samples to index, `generator` is another thing, or a sample holds
+        anything but numbers.
     ValueError
-        When `batch_size` is not a positive integer, or samples of a batch differ in shape.
+        When `batch_size` is not a positive integer, `shuffle` or `drop_last` neither True nor
+        False, or samples of a batch differ in shape.
+
+    Notes
+    -----
+    Arrays and Tensors keep their dtype, so labels stay integers; Python's integers are int64, its
+    floats float32. A column has one dtype in all batches of an epoch, and where samples differ it
+    is that of the promotion table, such as float32 for 1 beside 2.5. A list or tuple of samples is
+    looked through for it before the epoch; of another dataset the first batch decides, and a later
+    one that the dtype cannot hold is refused.
 
     Examples
     --------
@@ -59,10 +85,15 @@ class DataLoader:
         drop_last: bool = False,
         generator: random.Generator | None = None,
     ) -> None:
+        _check_dataset(dataset)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
             raise ValueError(f"DataLoader: batch_size (={batch_size!r}) must be an integer")
         if batch_size < 1:
             raise ValueError(f"DataLoader: batch_size (={batch_size}) must be positive")
+        for name, value in (("shuffle", shuffle), ("drop_last", drop_last)):
+            if not isinstance(value, int | np.bool_) or value not in (0, 1):
+                raise ValueError(f"DataLoader: {name} (={value!r:.60}) must be True or False")
+        random.check_generator("DataLoader", generator)
         self.dataset = dataset
         self.batch_size = int(batch_size)
         self.shuffle = shuffle
@@ -82,43 +113,47 @@ class DataLoader:
         return self._batches(order)
 
     def _batches(self, order: NDArray) -> Iterator[Any]:
-        fetch = getattr(self.dataset, "get_batch", self._read_each)
+        fetch = _batch_fetcher(self.dataset)
+        columns = Columns(self.dataset)
         for i in range(len(self)):
             indices = order[i * self.batch_size : (i + 1) * self.batch_size]
-            yield _as_tensors(fetch(indices))
+            content = self._read(indices, columns) if fetch is None else fetch(indices)
+            if isinstance(content, tuple | list):
+                batch = Batch(columns.tensor(c, k, indices) for k, c in enumerate(content))
+                batch.indices = indices
+                yield batch
+            else:
+                yield columns.tensor(content, 0, indices)
 
-    def _read_each(self, indices: NDArray) -> Any:
+    def _read(self, indices: NDArray, columns: Columns) -> Any:
         """A batch from a dataset that gives one sample at a time."""
         samples = []
         for index in indices.tolist():
             with naming_sample(index):
                 samples.append(self.dataset[index])
-        if not isinstance(samples[0], tuple | list):
-            return _stacked(samples, indices)
-        sizes = {len(sample) for sample in samples}
-        if len(sizes) > 1:
-            raise ValueError(f"DataLoader: samples have different numbers of elements, {sizes}")
-        return tuple(_stacked(column, indices) for column in zip(*samples, strict=True))
+        return columns.of_samples(samples, indices.tolist())
 
 
-def _stacked(values: Sequence[Any], indices: NDArray) -> NDArray:
-    """One array of the values that several samples have in the same place."""
-    arrays = [as_array(value) for value in values]
-    for array, index in zip(arrays, indices, strict=True):
-        if array.shape != arrays[0].shape:
-            raise ValueError(
-                f"DataLoader: sample {index} has shape {array.shape}, sample {indices[0]} of the "
-                f"same batch has {arrays[0].shape}; they must be equal"
-            )
-    return np.stack(arrays)
+def _check_dataset(dataset: Any) -> None:
+    """Refuse what has no length or no samples 0, 1, ..., before it fails in Python's words."""
+    kind = type(dataset)
+    sized = hasattr(kind, "__len__")
+    indexed = hasattr(kind, "__getitem__") or hasattr(kind, "__babygrad_batch__")
+    if isinstance(dataset, Mapping):
+        indexed = 0 in dataset or not dataset
+    if not sized or not indexed or isinstance(dataset, str | bytes):
+        raise TypeError(
+            f"DataLoader: the dataset is {described(dataset)}; it must be a Dataset, a list of "
+            "samples, or anything else with len() whose samples have the indices 0, 1, ..."
+        )
 
 
-def _as_tensors(batch: Any) -> Any:
-    """The batch with every array as a Tensor that shares its memory."""
-    if isinstance(batch, tuple | list):
-        return tuple(_as_tensor(column) for column in batch)
-    return _as_tensor(batch)
-
-
-def _as_tensor(column: Any) -> Tensor:
-    return column if isinstance(column, Tensor) else from_numpy(as_array(column))
+def _batch_fetcher(dataset: Any) -> Callable[[NDArray], Any] | None:
+    """The method that fetches a batch, unless a subclass has redefined what a sample is."""
+    for cls in type(dataset).__mro__:
+        if "__babygrad_batch__" in vars(cls):
+            fetch: Callable[[NDArray], Any] = dataset.__babygrad_batch__
+            return fetch
+        if "__getitem__" in vars(cls):
+            return None
+    return None

@@ -1,30 +1,19 @@
-"""MNIST: the IDX file format, the dataset, and the 5,000 digits that come with babygrad.
-
-An IDX file is a big-endian header, then the values: a magic number whose last byte is the number
-of axes and whose third is the type (8: unsigned byte), the size of each axis, and the bytes.
-http://yann.lecun.com/exdb/mnist described it; the files are usually gzipped.
-"""
+"""MNIST: its files, the dataset, and the 5,000 digits that come with babygrad."""
 
 from __future__ import annotations
 
-import gzip
-import math
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from babygrad.data.dataset import Dataset, Transform, rows, transformed_rows
+from babygrad.data.idx import Filename, read_idx
 from babygrad.tensor import NDArray
 
 SIDE = 28
-UNSIGNED_BYTE = 8
-CHUNK = 1 << 20
-
-Filename = str | Path
+WHITE = 255
 
 
 def parse_mnist(image_filename: Filename, label_filename: Filename) -> tuple[NDArray, NDArray]:
@@ -35,17 +24,25 @@ def parse_mnist(image_filename: Filename, label_filename: Filename) -> tuple[NDA
     images : (n, 784) float32
         One image a row, row by row from the top, scaled to [0, 1].
     labels : (n,) uint8
+        MNIST's own files hold unsigned bytes; labels of another integer type keep it, labels of a
+        floating type become int64.
 
     Raises
     ------
     ValueError
         When a file is no IDX file of images (or labels), is truncated or too long, the images are
-        not 28x28, or the counts differ. Nothing is allocated for what a header only promises.
+        not 28x28, the counts differ, a pixel is outside of 0 to 255, or a label is negative or not
+        whole. Nothing is allocated for what a header only promises.
     OSError
         When a file cannot be read.
+
+    Notes
+    -----
+    Pixels of every type go from 0 to 255, except that the images of a file of floats none of which
+    is above 1 are taken as scaled already.
     """
-    images = _read_idx(image_filename, 3, "images")
-    labels = _read_idx(label_filename, 1, "labels")
+    images = read_idx(image_filename, 3, "images")
+    labels = read_idx(label_filename, 1, "labels")
     if images.shape[1:] != (SIDE, SIDE):
         raise ValueError(
             f"{image_filename}: images are {images.shape[1]}x{images.shape[2]}, not {SIDE}x{SIDE}"
@@ -55,8 +52,38 @@ def parse_mnist(image_filename: Filename, label_filename: Filename) -> tuple[NDA
             f"{image_filename} has {len(images)} images, "
             f"but {label_filename} has {len(labels)} labels"
         )
+    return _scaled(image_filename, images), _classes(label_filename, labels)
+
+
+def _scaled(filename: Filename, images: NDArray) -> NDArray:
+    """(n, 28, 28) pixels of any type as (n, 784) float32 of [0, 1]."""
     flat = images.reshape(len(images), SIDE * SIDE)
-    return np.divide(flat, 255, dtype=np.float32), labels
+    if flat.dtype != np.uint8:
+        # Written so that NaN is outside.
+        _refuse(filename, "image", "a pixel of", flat, ~((flat >= 0) & (flat <= WHITE)), "0 to 255")
+    white = 1 if flat.dtype.kind == "f" and flat.size and flat.max() <= 1 else WHITE
+    scaled: NDArray = np.divide(flat, white, dtype=np.float32, casting="unsafe")
+    return scaled
+
+
+def _classes(filename: Filename, labels: NDArray) -> NDArray:
+    """Labels that are whole numbers from 0 on, of an integer type."""
+    if labels.dtype == np.uint8:
+        return labels
+    wrong = ~((labels >= 0) & (labels < 2**53) & (labels == np.floor(labels)))
+    _refuse(filename, "label", "the value", labels, wrong, "the whole numbers from 0 on")
+    return labels.astype(np.int64) if labels.dtype.kind == "f" else labels
+
+
+def _refuse(
+    filename: Filename, what: str, part: str, values: NDArray, wrong: NDArray, allowed: str
+) -> None:
+    """Raise when any of the values is wrong."""
+    if wrong.any():
+        i = int(wrong.reshape(len(wrong), -1).any(axis=1).argmax())
+        raise ValueError(
+            f"{filename}: {what} {i} has {part} {values[i][wrong[i]].flat[0]}, not one of {allowed}"
+        )
 
 
 class MNISTDataset(Dataset):
@@ -74,6 +101,7 @@ class MNISTDataset(Dataset):
     images : (n, 784) float32
         Scaled to [0, 1].
     labels : (n,) uint8
+        Or another integer type, as `parse_mnist`.
 
     Notes
     -----
@@ -106,7 +134,7 @@ class MNISTDataset(Dataset):
     def __len__(self) -> int:
         return len(self.images)
 
-    def get_batch(self, indices: NDArray) -> tuple[NDArray, NDArray]:
+    def __babygrad_batch__(self, indices: NDArray) -> tuple[NDArray, NDArray]:
         """The (k, 28, 28, 1) images at `indices`, after the transforms, and their labels."""
         images = self.images.reshape(-1, SIDE, SIDE, 1)
         return transformed_rows(self, images, indices), rows(self.labels, indices)
@@ -135,6 +163,8 @@ def mnist_folder(
 ) -> tuple[MNISTDataset, MNISTDataset]:
     """The training and test sets of a folder with MNIST's own file names, gzipped or not.
 
+    Both spellings of the names do, `train-images-idx3-ubyte` and `train-images.idx3-ubyte`.
+
     Raises
     ------
     FileNotFoundError
@@ -142,67 +172,17 @@ def mnist_folder(
     ValueError, OSError
         As `parse_mnist`.
     """
-    train_images = _find(folder, "train-images-idx3-ubyte")
-    train_labels = _find(folder, "train-labels-idx1-ubyte")
-    test_images = _find(folder, "t10k-images-idx3-ubyte")
-    test_labels = _find(folder, "t10k-labels-idx1-ubyte")
+    train_images = _find(folder, "train-images", "idx3-ubyte")
+    train_labels = _find(folder, "train-labels", "idx1-ubyte")
+    test_images = _find(folder, "t10k-images", "idx3-ubyte")
+    test_labels = _find(folder, "t10k-labels", "idx1-ubyte")
     train = MNISTDataset(train_images, train_labels, transforms)
     return train, MNISTDataset(test_images, test_labels)
 
 
-def _find(folder: Filename, name: str) -> Path:
-    for candidate in (Path(folder) / name, Path(folder) / f"{name}.gz"):
-        if candidate.is_file():
-            return candidate
-    raise FileNotFoundError(f"{folder}: there is no {name} or {name}.gz")
-
-
-# ----- The IDX format -----
-
-
-def _read_idx(filename: Filename, axes: int, what: str) -> NDArray:
-    """The bytes of an IDX file as an array with so many axes."""
-    try:
-        with open(filename, "rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            if not zipped:
-                return _read_array(filename, raw, axes, what)
-            with gzip.open(raw) as unzipped:
-                return _read_array(filename, unzipped, axes, what)  # type: ignore[arg-type]
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{filename}: the gzip file is damaged ({error})") from None
-
-
-def _read_array(filename: Filename, file: BinaryIO, axes: int, what: str) -> NDArray:
-    header = file.read(4 + 4 * axes)
-    magic = bytes([0, 0, UNSIGNED_BYTE, axes])
-    if header[:4] != magic:
-        raise ValueError(
-            f"{filename}: not an IDX file of {what}: it starts with "
-            f"{header[:4].hex(' ') or 'nothing'}, not with {magic.hex(' ')}"
-        )
-    if len(header) < 4 + 4 * axes:
-        raise ValueError(f"{filename}: the file ends within its header")
-    shape = struct.unpack(f">{axes}I", header[4:])
-    promised = math.prod(shape)
-    content = _read_at_most(file, promised + 1)
-    if len(content) < promised:
-        raise ValueError(
-            f"{filename}: the header promises {shape[0]} {what} in {promised} bytes, "
-            f"the file holds {len(content)}"
-        )
-    if len(content) > promised:
-        raise ValueError(
-            f"{filename}: the file goes on after the {shape[0]} {what} that its header promises"
-        )
-    return np.frombuffer(content, np.uint8).reshape(shape)
-
-
-def _read_at_most(file: BinaryIO, count: int) -> bytes:
-    """The next `count` bytes or all there are; memory grows with those, not with `count`."""
-    chunks = []
-    while count > 0 and (chunk := file.read(min(count, CHUNK))):
-        chunks.append(chunk)
-        count -= len(chunk)
-    return b"".join(chunks)
+def _find(folder: Filename, part: str, kind: str) -> Path:
+    names = [f"{part}{mark}{kind}{end}" for mark in "-." for end in ("", ".gz")]
+    for name in names:
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise FileNotFoundError(f"{folder}: there is no {' or '.join(names)}")

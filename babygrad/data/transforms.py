@@ -33,6 +33,7 @@ class RandomFlipHorizontal:
     def __init__(self, p: float = 0.5, generator: random.Generator | None = None) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"RandomFlipHorizontal: p (={p!r}) must be between 0 and 1")
+        random.check_generator("RandomFlipHorizontal", generator)
         self.p = p
         self.generator = generator
 
@@ -63,6 +64,7 @@ class RandomCrop:
     def __init__(self, padding: int = 3, generator: random.Generator | None = None) -> None:
         if isinstance(padding, bool) or not isinstance(padding, int) or padding < 0:
             raise ValueError(f"RandomCrop: padding (={padding!r}) must be a non-negative integer")
+        random.check_generator("RandomCrop", generator)
         self.padding = padding
         self.generator = generator
 
