@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
-_KINDS = {"NaN": np.isnan, "infinity": np.isinf}
+_KINDS = {"a NaN": np.isnan, "an infinity": np.isinf}
 
 
 class AnomalyWatch:
@@ -99,6 +99,11 @@ class detect_anomaly(Scope):  # noqa: N801 - named like no_grad
         _state.local.anomaly = self._previous.pop()
 
 
+def is_watched() -> bool:
+    """Whether this thread is within a `detect_anomaly()` block."""
+    return _state.local.anomaly is not None
+
+
 class _Watches:
     """How many blocks are being watched, in all threads together.
 
@@ -128,16 +133,26 @@ class _Watches:
 _watches = _Watches()
 
 
+def first_fault(array: NDArray) -> tuple[str, tuple[int, ...]] | None:
+    """The kind and first place of a NaN in an array, or else of an infinity."""
+    for kind in _KINDS:
+        if (place := _first(kind, array)) is not None:
+            return kind, place
+    return None
+
+
+def _first(kind: str, array: NDArray) -> tuple[int, ...] | None:
+    if array.dtype.kind != "f" or not (found := _KINDS[kind](array)).any():
+        return None
+    return tuple(int(i) for i in np.unravel_index(int(found.argmax()), found.shape))
+
+
 def _new_fault(inputs: list[NDArray], result: NDArray) -> str | None:
     """The kind and first place of a NaN or infinity in the result that no input has."""
-    if result.dtype.kind != "f":
-        return None
-    for kind, is_fault in _KINDS.items():
-        found = is_fault(result)
-        if found.any() and not any(a.dtype.kind == "f" and is_fault(a).any() for a in inputs):
-            where = np.unravel_index(int(found.argmax()), found.shape)
-            article = "a" if kind == "NaN" else "an"
-            return f"{article} {kind} at {tuple(int(i) for i in where)}"
+    for kind in _KINDS:
+        place = _first(kind, result)
+        if place is not None and all(_first(kind, a) is None for a in inputs):
+            return f"{kind} at {place}"
     return None
 
 

@@ -120,12 +120,6 @@ def test_evaluate_without_any_loader_is_zero_as_in_the_book():
     assert trainer().evaluate() == 0.0
 
 
-def test_epochs_without_batches():
-    it = trainer([], [])
-    history = it.fit(1, quiet=True)
-    assert all(math.isnan(values[0]) for values in history.values())
-
-
 BATCHES = {
     "tuples of Tensors": lambda x, y: (Tensor(x), Tensor(y, dtype=None)),
     "lists": lambda x, y: [x, y],

@@ -12,6 +12,10 @@ from babygrad.tensor import Tensor
 class SoftmaxLoss(Module):
     """The mean cross-entropy of logits (N, C) and labels (N,), as in the book."""
 
+    # Where the classes are and what does not count, for those who ask, as the Trainer does.
+    axis = 1
+    ignore_index = -100
+
     def forward(self, logits: Tensor, y: Any) -> Tensor:
         return ops.cross_entropy(logits, y)
 
