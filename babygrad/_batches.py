@@ -7,7 +7,7 @@ from typing import Any
 
 from babygrad import anomaly
 from babygrad.data import DataLoader
-from babygrad.data.dataset import described, numbers
+from babygrad.data.dataset import as_array, described
 from babygrad.dtypes import FLOAT32, promote
 from babygrad.tensor import Tensor
 
@@ -28,11 +28,11 @@ def as_tensors(batch: Any, i: int, loader: str, model: Any) -> tuple[Tensor, Ten
     x, y = _pair(batch, i, loader)
     parameter = next((p for _, p in model.named_parameters()), None)
     if not isinstance(x, Tensor):
-        array = numbers(x, f"Trainer: the input of batch {i} of {loader}")
+        array = as_array(x, f"Trainer: the input of batch {i} of {loader}")
         floats = FLOAT32 if parameter is None else promote(FLOAT32, parameter.dtype)
         x = Tensor(array, dtype=floats if array.dtype.kind == "f" else array.dtype)
     if not isinstance(y, Tensor):
-        y = Tensor(numbers(y, f"Trainer: the target of batch {i} of {loader}"), dtype=None)
+        y = Tensor(as_array(y, f"Trainer: the target of batch {i} of {loader}"), dtype=None)
     if not x.ndim or not len(x):
         raise ValueError(
             f"Trainer: the input of batch {i} of {loader} has shape {x.shape}; its first axis must "

@@ -118,39 +118,39 @@ class Lines:
 
 
 NO_NUMBERS = {
-    "text": ("cat", r"a str \(='cat'\)"),
-    "bytes": (b"cat", "a bytes "),
-    "None": (None, "None"),
-    "dict": ({"x": 1}, r"a dict with the keys \['x'\]"),
-    "complex": (1 + 2j, r"a complex \(=\(1\+2j\)\)"),
-    "date": (np.datetime64("2020-01-01"), "a datetime64 "),
-    "text array": (np.array(["1", "2"]), r"a ndarray of shape \(2,\) and dtype <U1"),
-    "objects": (np.array([None, 1], object), r"a ndarray of shape \(2,\) and dtype object"),
-    "long double": (np.longdouble(1), "a longdouble "),
-    "an object": (object(), "an object "),
-    "an object of two lines": (Lines(), r"a Lines \(=<two lines>\)"),
-    "a ragged list": ([[1, 2], [3]], "a list of 2 elements"),
+    "text": ("cat", "data of type str is not an array of numbers"),
+    "bytes": (b"cat", "data of type bytes is not"),
+    "None": (None, "data of type NoneType is not an array of numbers; put nan where a number is m"),
+    "dict": ({"x": 1}, "data of type dict is not"),
+    "complex": (1 + 2j, "data of type complex is not an array of numbers; take its real and its"),
+    "date": (np.datetime64("2020-01-01"), "data of type datetime64 is not"),
+    "text array": (np.array(["1", "2"]), "data of type <U1 is not"),
+    "objects": (np.array([None, 1], object), "data of type object is not"),
+    "long double": (np.longdouble(1), "dtype .* is not supported; use bool"),
+    "an object": (object(), "data of type object is not"),
+    "an object of two lines": (Lines(), "data of type Lines is not"),
+    "a ragged list": ([[1, 2], [3]], "data of type list is not an array of numbers; its rows"),
 }
 
 
 @pytest.mark.parametrize("case", NO_NUMBERS)
 def test_what_is_no_number_is_named_with_sample_and_column(device, case):
-    value, shown = NO_NUMBERS[case]
+    value, reason = NO_NUMBERS[case]
     for dataset, name in (([(1, 2), (1, value)], "list"), (((1, 2), (1, value)), "tuple"),
                           (Indexed([(1, 2), (1, value)]), "Indexed")):  # fmt: skip
-        message = f"^DataLoader: sample 1 of the {name}, column 1, is {shown}.*, not numbers"
+        message = f"^DataLoader: sample 1 of the {name}, column 1: {reason}"
         with pytest.raises(TypeError, match=message) as caught:
             list(DataLoader(dataset, 2))
         assert "\n" not in str(caught.value)
     if not isinstance(value, list):
-        with pytest.raises(TypeError, match=f"^DataLoader: sample 1 of the list is {shown}"):
+        with pytest.raises(TypeError, match=f"^DataLoader: sample 1 of the list: {reason}"):
             list(DataLoader([0, value], 2))
 
 
 @pytest.mark.parametrize("case", NO_NUMBERS)
 def test_an_array_dataset_names_the_array_that_holds_no_numbers(case):
     value, _ = NO_NUMBERS[case]
-    with pytest.raises(TypeError, match=r"^ArrayDataset: array 1 is .*, not numbers"):
+    with pytest.raises(TypeError, match=r"^ArrayDataset: array 1: (data of|dtype) .* is not"):
         ArrayDataset(np.zeros(2), value if isinstance(value, np.ndarray) else [value, value])
 
 
@@ -162,13 +162,13 @@ def test_a_fetched_batch_names_the_column_that_holds_no_numbers(device):
         def __babygrad_batch__(self, indices):
             return np.zeros(len(indices)), ["a"] * len(indices)
 
-    with pytest.raises(TypeError, match="DataLoader: column 1 of a batch of the Fetched is a list"):
+    with pytest.raises(TypeError, match="DataLoader: column 1 of a batch of the Fetched: data of"):
         list(DataLoader(Fetched(), 2))
 
 
 def test_a_list_is_looked_through_before_its_first_batch():
     it = iter(DataLoader([1, 2, 3, None], 1))
-    with pytest.raises(TypeError, match="sample 3 of the list is None, not numbers"):
+    with pytest.raises(TypeError, match="sample 3 of the list: data of type NoneType is not"):
         next(it)
 
 

@@ -164,7 +164,7 @@ def test_the_message_begins_with_the_door(device):
         "backward": "backward",
         "load_state_dict": "load_state_dict: w",
         "labels": "cross_entropy: label",
-        "dataset": "dataset",
+        "dataset": "ArrayDataset: array 0",
         "forward": "Constant.forward",
     }.items():
         with pytest.raises(TypeError) as caught:

@@ -94,10 +94,19 @@ BATCHES = {
     "Tensor": (Tensor(X), r"batch 1 of train_loader is a Tensor of shape \(10, 3\) and dtype"),
     "None": (None, "batch 1 of train_loader is None; a batch must be a pair"),
     "text": ("xy", r"batch 1 of train_loader is a str \(='xy'\); a batch must be a pair"),
-    "no target": ((X, None), "the target of batch 1 of train_loader is None, not numbers"),
-    "text input": ((["a"] * 10, Y), "the input of batch 1 of train_loader is a list of 10 elem"),
-    "dict input": (({"ids": X}, Y), r"the input of batch 1 of train_loader is a dict .*'ids'"),
-    "ragged": (([[1, 2], [3]], Y), "the input of batch 1 of train_loader is a list of 2 elements"),
+    "no target": ((X, None), "the target of batch 1 of train_loader: data of type NoneType is"),
+    "text input": (
+        (["a"] * 10, Y),
+        "the input of batch 1 of train_loader: data of type list with str in",
+    ),
+    "dict input": (
+        ({"ids": X}, Y),
+        "the input of batch 1 of train_loader: data of type dict is not",
+    ),
+    "ragged": (
+        ([[1, 2], [3]], Y),
+        "the input of batch 1 of train_loader: data of type list is not",
+    ),
 }
 
 

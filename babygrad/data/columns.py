@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from babygrad.data.dataset import as_array, described, is_number, numbers
+from babygrad.data.dataset import as_array, described
 from babygrad.dtypes import FLOAT32, DType, as_dtype, promote
 from babygrad.tensor import NDArray, Tensor, from_numpy
 
@@ -49,7 +49,7 @@ class Columns:
             known = k < len(self.dtypes) and type(column) is np.ndarray
             if known and column.dtype == self.dtypes[k] and column.flags.aligned:
                 return from_numpy(column)
-            array = numbers(column, f"DataLoader: column {k} of a batch of the {self.name}")
+            array = as_array(column, f"DataLoader: column {k} of a batch of the {self.name}")
             made = from_numpy(np.require(array, as_dtype(array.dtype), "A"))
         if k == len(self.dtypes):
             self.dtypes.append(made.dtype)
@@ -98,9 +98,9 @@ class Columns:
         try:
             return _common_dtype(values)
         except (TypeError, ValueError):
-            column = "" if k is None else f", column {k},"
+            column = "" if k is None else f", column {k}"
             for index, value in zip(indices, values, strict=True):
-                numbers(value, f"DataLoader: sample {index} of the {self.name}{column}")
+                as_array(value, f"DataLoader: sample {index} of the {self.name}{column}")
             raise
 
 
@@ -109,15 +109,9 @@ def _common_dtype(values: Sequence[Any]) -> DType:
     types = set(map(type, values))
     if types <= PYTHON_NUMBERS:
         # Most columns of lists are such labels; one conversion for all takes a tenth of the time.
-        return FLOAT32 if float in types else _checked(np.array(values).dtype)
+        return FLOAT32 if float in types else as_dtype(np.array(values).dtype)
     if types == {np.ndarray}:
         dtypes = {value.dtype for value in values}
     else:
         dtypes = {as_array(value).dtype for value in values}
-    return reduce(promote, map(_checked, dtypes))
-
-
-def _checked(dtype: DType) -> DType:
-    if not is_number(dtype):
-        raise TypeError(f"dtype {dtype} is not a number")
-    return as_dtype(dtype)
+    return reduce(promote, map(as_dtype, dtypes))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from babygrad._numbers import checked
-from babygrad.dtypes import DType
+from babygrad.dtypes import as_dtype
 from babygrad.tensor import NDArray, Tensor
 
 Transform = Callable[[Any], Any]
@@ -86,7 +86,7 @@ class ArrayDataset(Dataset):
     def __init__(self, *arrays: Any, transforms: Sequence[Transform] | None = None) -> None:
         super().__init__(transforms)
         name = type(self).__name__
-        self.arrays = tuple(numbers(a, f"{name}: array {i}") for i, a in enumerate(arrays))
+        self.arrays = tuple(as_array(a, f"{name}: array {i}") for i, a in enumerate(arrays))
         if not arrays or any(a.ndim == 0 for a in self.arrays):
             raise ValueError(f"{name}: give one or more arrays that have a first axis")
         lengths = [len(a) for a in self.arrays]
@@ -110,7 +110,7 @@ class TensorDataset(ArrayDataset):
     """`ArrayDataset` under the name that it has elsewhere."""
 
 
-def as_array(data: Any) -> NDArray:
+def as_array(data: Any, place: str = "dataset") -> NDArray:
     """The array of a Tensor or an array, not copied; a new one of a list or number.
 
     Floats become float32, as Tensor makes them, but integers stay integers: they may be labels.
@@ -118,30 +118,15 @@ def as_array(data: Any) -> NDArray:
     Raises
     ------
     TypeError
-        For anything but real numbers: text, None, dates, objects, a masked array.
+        For anything but real numbers of a type that tensors have; the message begins with `place`.
     """
     if isinstance(data, Tensor):
         return data.data
-    array = checked("dataset", data)
+    array = checked(place, data)
     if array.dtype == np.float64 and not hasattr(data, "dtype"):
         return array.astype(np.float32)
+    as_dtype(array.dtype, place)
     return array
-
-
-def numbers(data: Any, place: str) -> NDArray:
-    """`as_array` of what must be numbers; otherwise an error that says what stands in `place`."""
-    try:
-        array = as_array(data)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{place} is {described(data)}, not numbers ({error})") from None
-    if not is_number(array.dtype):
-        raise TypeError(f"{place} is {described(data)}, not numbers")
-    return array
-
-
-def is_number(dtype: DType) -> bool:
-    """Whether a Tensor may have this type: boolean, integer or floating, of at most 64 bits."""
-    return dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
 def described(value: Any) -> str:
