@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from babygrad.device import find
 from babygrad.nn._state import LoadReport, load_into
@@ -69,7 +69,7 @@ class Module:
 
     training = True
     # Keys of other libraries' files that say nothing to this layer.
-    ignored_keys: ClassVar[tuple[str, ...]] = ()
+    ignored_keys: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.training = True

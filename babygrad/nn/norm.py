@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, ClassVar
 
 from babygrad import ops
@@ -31,8 +32,9 @@ class BatchNorm(Module):
     dim : int
         The number of channels.
     eps : float
-    momentum : float
-        The weight of the newest batch in the moving averages.
+    momentum : float or None
+        The weight of the newest batch in the moving averages, in [0, 1]. None weighs all batches
+        alike: the averages are then those of all that were seen in training, as in PyTorch.
     affine : bool
         Whether there are a weight and a bias.
     unbiased : bool
@@ -44,27 +46,43 @@ class BatchNorm(Module):
     weight, bias : Parameter (dim,)
     running_mean, running_var : Tensor (dim,)
         Buffers: saved, and not learned.
+    num_batches_tracked : Tensor () of int64, or None
+        With `momentum=None` a buffer too: how many batches the averages are of.
 
     Raises
     ------
     ValueError
-        In training, when a channel has a single value.
+        When `momentum` is out of its range; in training, when a channel has a single value.
+
+    Examples
+    --------
+    >>> from babygrad import Tensor, nn
+    >>> layer = nn.BatchNorm1d(1, momentum=None)
+    >>> for batch in ([[1.0], [3.0]], [[5.0], [7.0]]):
+    ...     y = layer(Tensor(batch))
+    >>> layer.running_mean.tolist(), layer.num_batches_tracked.item()
+    ([4.0], 2)
     """
 
     ranks: ClassVar[tuple[int, ...]]
-    ignored_keys = ("num_batches_tracked",)
+    # PyTorch counts the batches whatever the momentum is.
+    ignored_keys: tuple[str, ...] = ("num_batches_tracked",)
 
     def __init__(
         self,
         dim: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         device: str | None = None,
         dtype: Any = "float32",
         affine: bool = True,
         unbiased: bool = False,
     ) -> None:
         super().__init__()
+        if momentum is not None and not (isinstance(momentum, Real) and 0 <= momentum <= 1):
+            raise ValueError(
+                f"{type(self).__name__}: momentum (={momentum!r}) must lie in [0, 1], or be None"
+            )
         self.dim = dim
         self.eps = eps
         self.momentum = momentum
@@ -73,6 +91,15 @@ class BatchNorm(Module):
         settings: Any = {"device": device, "dtype": dtype, "requires_grad": False}
         self.running_mean = Tensor.zeros(dim, **settings)
         self.running_var = Tensor.ones(dim, **settings)
+        self.num_batches_tracked: Tensor | None = None
+        if momentum is None:
+            self._start_counting()
+
+    def _start_counting(self) -> Tensor:
+        count = Tensor(0, dtype="int64", device=self.running_mean.device)
+        self.register_buffer("num_batches_tracked", count)
+        self.ignored_keys = ()
+        return count
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim not in self.ranks or x.shape[1] != self.dim:
@@ -81,6 +108,16 @@ class BatchNorm(Module):
                 f"{type(self).__name__}: x has shape {x.shape}; it must have {axes} axes "
                 f"and {self.dim} channels on axis 1"
             )
+        if self.momentum is not None or not self.training:
+            return self._normalized(x, self.momentum or 0.0)
+        count = self.num_batches_tracked
+        if count is None:  # the momentum was taken away later
+            count = self._start_counting()
+        y = self._normalized(x, 1 / (int(count.item()) + 1))
+        count += 1
+        return y
+
+    def _normalized(self, x: Tensor, momentum: float) -> Tensor:
         return ops.batch_norm(
             x,
             self.running_mean,
@@ -88,7 +125,7 @@ class BatchNorm(Module):
             self.weight,
             self.bias,
             training=self.training,
-            momentum=self.momentum,
+            momentum=momentum,
             eps=self.eps,
             unbiased=self.unbiased,
         )

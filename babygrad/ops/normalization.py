@@ -228,6 +228,11 @@ def batch_norm(
             f"batch_norm: x of shape {x.shape} has {count} values for each channel; "
             "training needs at least 2"
         )
+    if momentum is None:
+        raise ValueError(
+            "batch_norm: momentum (=None) must be a number; the average of all batches needs their "
+            "count, which nn.BatchNorm1d(dim, momentum=None) keeps"
+        )
     norm = BatchNorm(eps)
     y = _apply(norm, x, weight, bias)
     correction = count / (count - 1) if unbiased else 1.0
