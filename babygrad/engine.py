@@ -337,7 +337,19 @@ def _deposit(node: Vertex, gradient: Tensor) -> None:
     elif node._grad is None:
         node._grad = np.array(array)
     else:
-        node._grad += array
+        node._grad = _accumulate(node._grad, array)
 
 
-_native_walk = native_walk(_check_node, _check_gradients, _run_hooks, _adapt)
+def _accumulate(held: Any, array: Any) -> Any:
+    """A leaf's gradient with another added, in place if it can be.
+
+    One that was assigned may be read-only or of another type; the sum is then a new array, of the
+    type of gradients.
+    """
+    if held.dtype == array.dtype and held.flags.writeable:
+        held += array
+        return held
+    return np.asarray(held + array, array.dtype)
+
+
+_native_walk = native_walk(_check_node, _check_gradients, _run_hooks, _adapt, _accumulate)

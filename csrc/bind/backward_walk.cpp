@@ -19,7 +19,7 @@ constexpr Py_ssize_t kMaxInputs = 63;  // more do not fit the bits of a node's `
 
 // The definition's functions for what is rare.
 struct Helpers {
-    PyObject *partial_gradient, *check_node, *check_gradients, *run_hooks, *adapt;
+    PyObject *partial_gradient, *check_node, *check_gradients, *run_hooks, *adapt, *accumulate;
 };
 Helpers helpers;
 PyObject* add_to;  // the name of a method of partial_gradient
@@ -76,6 +76,12 @@ bool is_sole(const py::object& gradient) {
     return is_ndarray(base) && Py_REFCNT(base) == 1 &&
            (proxy(array)->flags & npy_api::NPY_ARRAY_WRITEABLE_) &&
            py::handle(base).attr("nbytes").equal(py::handle(array).attr("nbytes"));
+}
+
+// Whether a leaf's gradient is of the type of what comes, and not one that was assigned read-only.
+bool can_hold_sum(PyObject* held, PyObject* array) {
+    return is_ndarray(held) && proxy(held)->descr == proxy(array)->descr &&
+           (proxy(held)->flags & npy_api::NPY_ARRAY_WRITEABLE_);
 }
 
 bool same_shape_and_type(PyObject* array, PyObject* source) {
@@ -176,8 +182,11 @@ void Walk::deposit(PyObject* object, const py::object& gradient) {
                      checked(npy_api::get().PyArray_NewCopy_(array, keep_order)).ptr());
     } else {
         // The array of a node may be shared with other tensors; a leaf's belongs to it.
-        const py::object sum = checked(is_node(object) ? PyNumber_Add(held, array)
-                                                       : PyNumber_InPlaceAdd(held, array));
+        const py::object sum =
+            checked(is_node(object)             ? PyNumber_Add(held, array)
+                    : can_hold_sum(held, array) ? PyNumber_InPlaceAdd(held, array)
+                                                : PyObject_CallFunctionObjArgs(
+                                                      helpers.accumulate, held, array, nullptr));
         slot.replace(object, sum.ptr());
     }
 }
@@ -266,10 +275,10 @@ void register_backward_walk(py::module_& m) {
     m.def("init_backward_walk",
           [](const py::object& partial_gradient, const py::object& check_node,
              const py::object& check_gradients, const py::object& run_hooks,
-             const py::object& adapt) {
+             const py::object& adapt, const py::object& accumulate) {
               helpers = {partial_gradient.inc_ref().ptr(), check_node.inc_ref().ptr(),
                          check_gradients.inc_ref().ptr(), run_hooks.inc_ref().ptr(),
-                         adapt.inc_ref().ptr()};
+                         adapt.inc_ref().ptr(), accumulate.inc_ref().ptr()};
               add_to = PyUnicode_InternFromString("add_to");
           });
     m.def("backward_walk", &backward_walk, py::arg("root"), py::arg("seed"),
