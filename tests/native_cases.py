@@ -320,6 +320,15 @@ def adam_step(m: Maker) -> list[Arguments]:
     return [(*updates(m, 2), *rest, decoupled) for decoupled in (False, True)]
 
 
+def rmsprop_step(m: Maker) -> list[Arguments]:
+    rest = (0.1, 0.9, 0.5, 0.01)
+    return [(*updates(m, 1), [], *rest, 0.0), (*updates(m, 2), *rest, 0.9)]
+
+
+def adagrad_step(m: Maker) -> list[Arguments]:
+    return [(*updates(m, 1), 0.1, 0.5, 0.01)]
+
+
 def named(names: str, case: Callable[[Maker], list[Arguments]]) -> dict[str, Any]:
     return dict.fromkeys(names.split(), case)
 
@@ -380,6 +389,8 @@ CASES: dict[str, Callable[[Maker], list[Arguments]]] = {
     "self_attention": self_attention,
     "self_attention_grad": self_attention_grad,
     "sgd_step": sgd_step,
+    "rmsprop_step": rmsprop_step,
+    "adagrad_step": adagrad_step,
     "adam_step": adam_step,
 }  # fmt: skip
 

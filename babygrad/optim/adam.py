@@ -42,6 +42,13 @@ class Adam(Optimizer):
     steps : dict
         Each parameter's t: a parameter that has no gradient for a while does not count on.
 
+    Notes
+    -----
+    A float32 v holds at most 3.4e38, so that a gradient beyond sqrt(3.4e38 / (1 - beta2)), which
+    is 5.8e20 by default, counts as that, and v stays at its largest number when gradients stay
+    beyond 1.8e19: steps are then up to 1 / sqrt(1 - beta2) times too large. float64 has the same
+    limits at 4.2e155 and 1.3e154.
+
     References
     ----------
     D. Kingma, J. Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
@@ -58,6 +65,7 @@ class Adam(Optimizer):
     """
 
     states = ("m", "v", "steps")
+    counts = ("steps",)
     m: dict[Tensor, NDArray]
     v: dict[Tensor, NDArray]
     steps: dict[Tensor, int]
@@ -81,6 +89,9 @@ class Adam(Optimizer):
         super().__init__(
             params, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay
         )
+
+    def needed_states(self, group: Group) -> tuple[str, ...]:
+        return self.states
 
     def update(self, xp: Backend, params: list[Tensor], grads: list[NDArray], group: Group) -> None:
         for p in params:

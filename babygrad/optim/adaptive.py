@@ -41,6 +41,13 @@ class RMSprop(Optimizer):
     v, velocity : dict
         Each parameter's `v` and `b`, arrays.
 
+    Notes
+    -----
+    A float32 v holds at most 3.4e38, so that a gradient beyond sqrt(3.4e38 / (1 - alpha)), which is
+    1.8e20 by default, counts as that, and v stays at its largest number when gradients stay beyond
+    1.8e19: steps are then up to 1 / sqrt(1 - alpha) times too large. float64 has the same limits at
+    1.3e155 and 1.3e154.
+
     References
     ----------
     T. Tieleman, G. Hinton, "Lecture 6.5, rmsprop", Neural networks for machine learning, 2012.
@@ -78,19 +85,22 @@ class RMSprop(Optimizer):
             params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum
         )
 
+    def needed_states(self, group: Group) -> tuple[str, ...]:
+        return ("v",)  # there is no velocity while there is no momentum
+
     def update(self, xp: Backend, params: list[Tensor], grads: list[NDArray], group: Group) -> None:
-        lr, alpha, momentum = group["lr"], group["alpha"], group["momentum"]
-        velocity = buffers(xp, self.velocity, params) if momentum else []
-        squares = buffers(xp, self.v, params)
-        for i, (p, g, v) in enumerate(zip(params, grads, squares, strict=True)):
-            g = with_decay(xp, p._data, g, group["weight_decay"])
-            square = xp.multiply(xp.square(g), 1 - alpha)
-            xp.setitem(v, ..., xp.add(xp.multiply(v, alpha), square))
-            b = xp.divide(g, xp.add(xp.sqrt(v), group["eps"]))
-            if momentum:
-                b = xp.add(xp.multiply(velocity[i], momentum), b)
-                xp.setitem(velocity[i], ..., b)
-            descend(xp, p._data, b, lr)
+        momentum = group["momentum"]
+        xp.rmsprop_step(
+            [p._data for p in params],
+            grads,
+            buffers(xp, self.v, params),
+            buffers(xp, self.velocity, params) if momentum else [],
+            group["lr"],
+            group["alpha"],
+            group["eps"],
+            group["weight_decay"],
+            momentum,
+        )
 
 
 class Adagrad(Optimizer):
@@ -116,6 +126,11 @@ class Adagrad(Optimizer):
     ----------
     v : dict
         Each parameter's sum of squares, an array.
+
+    Notes
+    -----
+    A float32 v holds at most 3.4e38: a gradient beyond 1.8e19 (1.3e154 in float64) counts as that,
+    and v stays at its largest number once it is there.
 
     References
     ----------
@@ -149,16 +164,14 @@ class Adagrad(Optimizer):
         super().__init__(params, lr=lr, eps=eps, weight_decay=weight_decay)
 
     def update(self, xp: Backend, params: list[Tensor], grads: list[NDArray], group: Group) -> None:
-        squares = buffers(xp, self.v, params)
-        for p, g, v in zip(params, grads, squares, strict=True):
-            g = with_decay(xp, p._data, g, group["weight_decay"])
-            xp.setitem(v, ..., xp.add(v, xp.square(g)))
-            descend(xp, p._data, xp.divide(g, xp.add(xp.sqrt(v), group["eps"])), group["lr"])
-
-
-def with_decay(xp: Backend, p: NDArray, g: NDArray, weight_decay: float) -> NDArray:
-    """The gradient of the loss with an L2 penalty: g + weight_decay * p."""
-    return xp.add(g, xp.multiply(p, weight_decay)) if weight_decay else g
+        xp.adagrad_step(
+            [p._data for p in params],
+            grads,
+            buffers(xp, self.v, params),
+            group["lr"],
+            group["eps"],
+            group["weight_decay"],
+        )
 
 
 def shrink(xp: Backend, p: NDArray, lr: float, weight_decay: float) -> None:

@@ -255,9 +255,7 @@ class OptimizerSuite:
     @pytest.mark.parametrize("decoupled", [False, True])
     def test_adam_step(self, xp: Any, decoupled: bool, dtype: str) -> None:
         for decay, layout in itertools.product((0.0, 0.1), range(5)):
-            ps, gs, ms, vs = (_parameters(dtype, seed, layout) for seed in range(4))
-            for v in vs:
-                np.abs(v, out=v)
+            ps, gs, vs, ms = _moments(dtype, layout)
             steps, wants = [1 + i for i in range(len(ps))], []
             for p, g, m, v, t in zip(
                 *(map(exact, a) for a in (ps, gs, ms, vs)), steps, strict=True
@@ -271,9 +269,7 @@ class OptimizerSuite:
                 wants.append((p - 0.1 * m_hat / (np.sqrt(v_hat) + 1e-8), m, v))
             rates = (0.1, 0.9, 0.99, 1e-8, decay, decoupled)
             assert xp.adam_step(ps, gs, ms, vs, steps, *rates) is None
-            for arrays in zip(ps, ms, vs, wants, strict=True):
-                for got, want, name in zip(arrays[:3], arrays[3], ("p", "m", "v"), strict=True):
-                    check(got, want, dtype, FUSED, scale=30, of=f"adam_step, {name}")
+            _check_updates((ps, ms, vs), wants, dtype, "adam_step")
 
     @floats
     def test_first_adam_step(self, xp: Any, dtype: str) -> None:
@@ -283,6 +279,53 @@ class OptimizerSuite:
         xp.adam_step([p], [g], [m], [v], [1], 1e-3, 0.9, 0.999, 1e-8, 0.0, False)
         want = -1e-3 * np.sign(exact(g)) / (1 + 1e-8 / np.abs(exact(g)))
         check(p, want, dtype, FUSED * 4, of="adam_step")  # 1 - 0.999 loses 10 bits in float32
+
+    @floats
+    @pytest.mark.parametrize("momentum", [0.0, 0.9])
+    def test_rmsprop_step(self, xp: Any, momentum: float, dtype: str) -> None:
+        for decay, layout in itertools.product((0.0, 0.1), range(5)):
+            ps, gs, vs, bs = _moments(dtype, layout)
+            wants = []
+            for p, g, v, b in zip(*(map(exact, a) for a in (ps, gs, vs, bs)), strict=True):
+                g = g + decay * p
+                v = 0.9 * v + exact(1 - 0.9) * g * g
+                step = momentum * b + g / (np.sqrt(v) + 0.1)
+                wants.append((p - 0.1 * step, v, step if momentum else b))
+            buffers = bs if momentum else []
+            assert xp.rmsprop_step(ps, gs, vs, buffers, 0.1, 0.9, 0.1, decay, momentum) is None
+            _check_updates((ps, vs, bs), wants, dtype, "rmsprop_step")
+
+    @floats
+    def test_adagrad_step(self, xp: Any, dtype: str) -> None:
+        for decay, layout in itertools.product((0.0, 0.1), range(5)):
+            ps, gs, vs, _ = _moments(dtype, layout)
+            wants = []
+            for p, g, v in zip(*(map(exact, a) for a in (ps, gs, vs)), strict=True):
+                g = g + decay * p
+                wants.append((p - 0.1 * g / (np.sqrt(v + g * g) + 0.1), v + g * g))
+            assert xp.adagrad_step(ps, gs, vs, 0.1, 0.1, decay) is None
+            _check_updates((ps, vs), wants, dtype, "adagrad_step")
+
+    @floats
+    @pytest.mark.parametrize("name", ["adam_step", "rmsprop_step", "adagrad_step"])
+    def test_gradients_whose_squares_overflow(self, xp: Any, name: str, dtype: str) -> None:
+        """Such an element still makes its first step; NaN and infinities stay what they are."""
+        largest = float(np.finfo(dtype).max)
+        some = [1, -largest, math.sqrt(largest) * 4, math.nan, math.inf, -1, 7]
+        for n in LENGTHS:
+            p, m, v = (np.zeros(n, dtype) for _ in range(3))
+            g = np.resize(np.array(some), n).astype(dtype)
+            arguments = {
+                "adam_step": ([m], [v], [1], 0.5, 0.9, 0.999, 0.0, 0.0, False),
+                "rmsprop_step": ([v], [], 0.05, 0.99, 0.0, 0.0, 0.0),
+                "adagrad_step": ([v], 0.5, 0.0, 0.0),
+            }
+            getattr(xp, name)([p], [g], *arguments[name])
+            finite = np.isfinite(g)
+            want = -0.5 * np.sign(exact(g[finite]))
+            check(p[finite], want, dtype, FUSED * 16, of=name)  # 1 - 0.999 loses 10 bits
+            assert np.isfinite(v[finite]).all()
+            assert not np.isfinite(p[~finite]).any()
 
     @floats
     def test_sum_of_squares(self, xp: Any, dtype: str) -> None:
@@ -312,6 +355,21 @@ def _along(function: Any, x: Array, axis: Any) -> Exact:
 
 def _some_layouts(x: Array) -> Any:
     return layouts(x) if x.ndim > 1 else [("contiguous", x), ("strided", np.repeat(x, 2)[::2])]
+
+
+def _moments(dtype: str, layout: int) -> list[list[Array]]:
+    """Parameters, gradients, mean squares and means."""
+    ps, gs, ms, vs = (_parameters(dtype, seed, layout) for seed in range(4))
+    for v in vs:
+        np.abs(v, out=v)
+    return [ps, gs, vs, ms]
+
+
+def _check_updates(found: Any, wants: Any, dtype: str, of: str) -> None:
+    """Lists of arrays against the exact arrays of each parameter."""
+    for i, want in enumerate(wants):
+        for arrays, exactly in zip(found, want, strict=True):
+            check(arrays[i], exactly, dtype, FUSED, scale=30, of=of)
 
 
 def _parameters(dtype: str, seed: int, layout: int) -> list[Array]:

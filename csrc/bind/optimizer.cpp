@@ -118,11 +118,37 @@ PyObject* adam_step(PyObject* const* args) {
         if (!get_number(PyList_GET_ITEM(steps, static_cast<Py_ssize_t>(i)), t)) return kNotCovered;
         const double params[] = {lr / (1 - std::pow(beta1, t)), beta1, beta2, eps,
                                  decoupled ? 0 : decay, decoupled ? 1 - lr * decay : 1,
-                                 std::sqrt(1 - std::pow(beta2, t))};
+                                 1 / std::sqrt(1 - std::pow(beta2, t))};
         std::copy(std::begin(params), std::end(params), items[i].params);
     }
     run_items(items, 4, kernels().optimizer.adam);
     Py_RETURN_NONE;
+}
+
+PyObject* run_rmsprop(PyObject* const* lists, const double (&params)[6]) {
+    const bool with_momentum = params[5] != 0;
+    const int count = with_momentum ? 4 : 3;
+    std::vector<Item> items;
+    if (!get_items(lists, count, items)) return kNotCovered;
+    for (Item& item : items) std::copy(std::begin(params), std::end(params), item.params);
+    const OptimizerKernels& table = kernels().optimizer;
+    run_items(items, count, with_momentum ? table.rmsprop_momentum : table.rmsprop);
+    Py_RETURN_NONE;
+}
+
+PyObject* rmsprop_step(PyObject* const* args) {
+    double lr, alpha, eps, decay, momentum;
+    if (!get_number(args[4], lr) || !get_number(args[5], alpha) || !get_number(args[6], eps) ||
+        !get_number(args[7], decay) || !get_number(args[8], momentum))
+        return kNotCovered;
+    return run_rmsprop(args, {lr, decay, alpha, 1 - alpha, eps, momentum});
+}
+
+PyObject* adagrad_step(PyObject* const* args) {
+    double lr, eps, decay;
+    if (!get_number(args[3], lr) || !get_number(args[4], eps) || !get_number(args[5], decay))
+        return kNotCovered;
+    return run_rmsprop(args, {lr, decay, 1, 1, eps, 0});
 }
 
 }  // namespace
@@ -131,6 +157,9 @@ void register_optimizer() {
     add_entry({"sgd_step", "params grads buffers lr momentum weight_decay nesterov", sgd_step});
     add_entry({"adam_step", "params grads ms vs steps lr beta1 beta2 eps weight_decay decoupled",
                adam_step});
+    add_entry({"rmsprop_step", "params grads vs buffers lr alpha eps weight_decay momentum",
+               rmsprop_step});
+    add_entry({"adagrad_step", "params grads vs lr eps weight_decay", adagrad_step});
 }
 
 }  // namespace babygrad::bind

@@ -2,7 +2,9 @@
 // operations of the composed definitions. Cost: memory bandwidth.
 #include "kernels/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "targets/targets.h"
 
@@ -38,6 +40,25 @@ inline void for_elements(const LoopArgs& args, const Fn& fn) {
     }
 }
 
+// What the definition's _add_squares does, for one element. A finite gradient counts as at most
+// `limit`, whose weighted square just fits: an infinite v would never let the parameter move again.
+template <class T>
+struct Squares {
+    static constexpr T kLargest = std::numeric_limits<T>::max();
+    T decay, weight, limit;
+
+    Squares(double decay, double weight)
+        : decay(static_cast<T>(decay)),
+          weight(static_cast<T>(weight)),
+          limit(std::min(std::sqrt(kLargest) / std::sqrt(this->weight), kLargest)) {}
+
+    T bounded(T g) const {
+        const T within = std::min(std::max(g, -limit), limit);
+        return std::fabs(g) <= kLargest ? within : g;
+    }
+    T added(T v, T g) const { return std::min(v * decay + (g * weight) * g, kLargest); }
+};
+
 template <class T>
 void sgd(const LoopArgs& args) {
     const T lr = static_cast<T>(args.params[0]), decay = static_cast<T>(args.params[1]);
@@ -65,15 +86,40 @@ void sgd_momentum(const LoopArgs& args) {
 template <class T>
 void adam(const LoopArgs& args) {
     const T step = static_cast<T>(args.params[0]);
-    const T beta1 = static_cast<T>(args.params[1]), beta2 = static_cast<T>(args.params[2]);
-    const T rest1 = static_cast<T>(1 - args.params[1]), rest2 = static_cast<T>(1 - args.params[2]);
+    const T beta1 = static_cast<T>(args.params[1]), rest1 = static_cast<T>(1 - args.params[1]);
+    const Squares<T> squares(args.params[2], 1 - args.params[2]);
     const T eps = static_cast<T>(args.params[3]), decay = static_cast<T>(args.params[4]);
-    const T shrink = static_cast<T>(args.params[5]), root = static_cast<T>(args.params[6]);
+    const T shrink = static_cast<T>(args.params[5]), root_scale = static_cast<T>(args.params[6]);
     for_elements<T, 4>(args, [=](T& p, T& g, T& m, T& v) {
-        const T d = g + p * decay;
+        const T d = squares.bounded(g + p * decay);
         m = m * beta1 + d * rest1;
-        v = v * beta2 + d * d * rest2;
-        p = p * shrink - m * step / (std::sqrt(v) / root + eps);
+        v = squares.added(v, d);
+        p = p * shrink - m * step / (std::sqrt(v) * root_scale + eps);
+    });
+}
+
+template <class T>
+void rmsprop(const LoopArgs& args) {
+    const T lr = static_cast<T>(args.params[0]), decay = static_cast<T>(args.params[1]);
+    const Squares<T> squares(args.params[2], args.params[3]);
+    const T eps = static_cast<T>(args.params[4]);
+    for_elements<T, 3>(args, [=](T& p, T& g, T& v) {
+        const T d = squares.bounded(g + p * decay);
+        v = squares.added(v, d);
+        p -= d / (std::sqrt(v) + eps) * lr;
+    });
+}
+
+template <class T>
+void rmsprop_momentum(const LoopArgs& args) {
+    const T lr = static_cast<T>(args.params[0]), decay = static_cast<T>(args.params[1]);
+    const Squares<T> squares(args.params[2], args.params[3]);
+    const T eps = static_cast<T>(args.params[4]), momentum = static_cast<T>(args.params[5]);
+    for_elements<T, 4>(args, [=](T& p, T& g, T& v, T& buffer) {
+        const T d = squares.bounded(g + p * decay);
+        v = squares.added(v, d);
+        buffer = buffer * momentum + d / (std::sqrt(v) + eps);
+        p -= buffer * lr;
     });
 }
 
@@ -86,6 +132,10 @@ void fill(OptimizerKernels& table) {
     table.sgd_momentum[1] = sgd_momentum<double>;
     table.adam[0] = adam<float>;
     table.adam[1] = adam<double>;
+    table.rmsprop[0] = rmsprop<float>;
+    table.rmsprop[1] = rmsprop<double>;
+    table.rmsprop_momentum[0] = rmsprop_momentum<float>;
+    table.rmsprop_momentum[1] = rmsprop_momentum<double>;
 }
 
 }  // namespace babygrad::BABYGRAD_TARGET

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from babygrad.backends.aliases import Array, Arrays, Axis, Shape
+from babygrad.backends.composed.optimizer import LARGEST
 from babygrad.backends.numba.kernels import update as kernels
 from babygrad.backends.numba.layout import contiguous, covers, covers_alike, memory_order
 from babygrad.backends.numba.runtime import PARALLEL_FROM
@@ -60,7 +61,9 @@ class NumbaUpdates(NumpyBackend):
                 continue
             rate, root_scale = lr / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
             shrink, decay = (1 - lr * weight_decay, 0) if decoupled else (1, weight_decay)
-            rates = (rate, beta1, beta2, root_scale, eps, decay, shrink)
+            largest = LARGEST[p.itemsize]
+            limit = min(math.sqrt(largest) / math.sqrt(1 - beta2), largest)
+            rates = (rate, beta1, beta2, root_scale, eps, decay, shrink, largest, limit)
             kernels.adam(p.size, *flat, *map(float, rates))
 
     def sum_of_squares(self, x: Array) -> Array:

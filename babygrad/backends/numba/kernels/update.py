@@ -25,13 +25,19 @@ def sgd(p, g, v, lr, momentum, weight_decay, nesterov):
 
 
 @kernel
-def adam(p, g, m, v, rate, beta1, beta2, root_scale, eps, weight_decay, shrink):
-    """rate = lr / (1 - beta1^t), root_scale = 1 / sqrt(1 - beta2^t), shrink = 1 - lr decay."""
+def adam(p, g, m, v, rate, beta1, beta2, root_scale, eps, weight_decay, shrink, largest, limit):
+    """rate = lr / (1 - beta1^t), root_scale = 1 / sqrt(1 - beta2^t), shrink = 1 - lr decay.
+
+    limit = sqrt(largest / (1 - beta2)): see ``_add_squares`` of the definition.
+    """
     for i in prange(p.size):
         w = shrink * p[i]
         d = g[i] + weight_decay * w
+        if abs(d) <= largest:
+            d = -limit if d < -limit else limit if d > limit else d
         m[i] = beta1 * m[i] + (1 - beta1) * d
-        v[i] = beta2 * v[i] + (1 - beta2) * d * d
+        squares = beta2 * v[i] + (1 - beta2) * d * d
+        v[i] = largest if squares > largest else squares
         p[i] = w - rate * m[i] / (math.sqrt(v[i]) * root_scale + eps)
 
 
