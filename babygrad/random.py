@@ -57,18 +57,42 @@ def get_state() -> dict[str, Any]:
 
 
 def set_state(state: dict[str, Any]) -> None:
-    """Return to a state that `get_state` gave."""
+    """Return to a state that `get_state` gave; one that went through JSON will do.
+
+    Raises
+    ------
+    ValueError
+        When `state` is none that `get_state` could give; nothing has changed then.
+    """
     global _generator
-    if "numpy_global" in state:
-        _generator = None
-        np.random.set_state(state["numpy_global"])
-    elif "generator" in state:
-        _generator = np.random.default_rng()
-        _generator.bit_generator.state = state["generator"]
-    else:
+    if not isinstance(state, dict) or set(state) not in ({"numpy_global"}, {"generator"}):
+        found = sorted(map(str, state)) if isinstance(state, dict) else type(state).__name__
+        raise ValueError(f"set_state: state has the keys {found}; it must come from get_state()")
+    ((kind, values),) = state.items()
+    try:
+        if kind == "generator":
+            generator = np.random.default_rng()
+            generator.bit_generator.state = values
+        else:
+            generator = None
+            _set_global_state(values)
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
         raise ValueError(
-            f"set_state: state has the keys {sorted(state)}; it must come from get_state()"
-        )
+            f"set_state: {kind!r} is no state of numpy's ({error!r}); it must come from get_state()"
+        ) from None
+    _generator = generator
+
+
+def _set_global_state(values: Any) -> None:
+    before: Any = np.random.get_state(legacy=False)
+    place = values["state"]["pos"]
+    if not 0 <= place <= len(before["state"]["key"]):  # numpy would read outside of its array
+        raise ValueError(f"pos is {place}")
+    try:
+        np.random.set_state(values)
+    except Exception:
+        np.random.set_state(before)  # some of it may be written
+        raise
 
 
 class Draws:

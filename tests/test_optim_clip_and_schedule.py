@@ -83,7 +83,15 @@ def test_clip_grad_value(device):
     np.testing.assert_array_equal(p.grad, [-1.0, -0.5, 0.0, 1.0, math.nan])
 
 
+def test_linear_warmup_goes_before_a_schedule_of_steps_only():
+    inner = optimizer(1.0)
+    with pytest.raises(TypeError, match="LinearWarmup: after is a ReduceLROnPlateau; it must be"):
+        LinearWarmup(inner, 2, ReduceLROnPlateau(inner))
+
+
 def test_clipping_refuses_a_negative_or_nan_bound():
+    with pytest.raises(ValueError, match=r"clip_grad_norm: max_norm \(='1'\) must not be negative"):
+        clip_grad_norm([], "1")
     with pytest.raises(ValueError, match=r"clip_grad_norm: max_norm \(=-1\) must not be negative"):
         clip_grad_norm([], -1)
     with pytest.raises(ValueError, match=r"clip_grad_value: max_value \(=nan\)"):
@@ -105,6 +113,14 @@ def rates(schedule, steps):
         schedule.step()
         found.append(schedule.optimizer.lr)
     return found
+
+
+SCHEDULES = {
+    "step": lambda o: StepLR(o, 3),
+    "cosine": lambda o: CosineLR(o, 20),
+    "warmup": lambda o: LinearWarmup(o, 5, CosineLR(o, 20)),
+    "one-cycle": lambda o: OneCycleLR(o, 1.0, 20),
+}
 
 
 def test_step_lr():
@@ -143,35 +159,87 @@ def test_one_cycle_lr():
     assert max(found) == found[4]
 
 
-def test_reduce_lr_on_plateau():
-    schedule = ReduceLROnPlateau(optimizer(1.0, 0.5), factor=0.5, patience=1, min_lr=0.2)
-    found = []
-    for metric in [3.0, 2.0, 2.0, 2.0, 1.0, math.nan, 1.0, 1.0, 1.0]:
-        schedule.step(metric)
-        found.append(schedule.optimizer.lr)
-    assert found == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2]
-    assert schedule.optimizer.param_groups[1]["lr"] == 0.2
-
-
-def test_reduce_lr_on_plateau_of_a_metric_that_rises():
-    schedule = ReduceLROnPlateau(optimizer(1.0), mode="max", factor=0.5, patience=0)
-    for metric in [0.5, 0.6, 0.60001]:
-        schedule.step(metric)
-    assert schedule.optimizer.lr == 0.5  # a gain below the threshold is none
-
-
 def test_every_group_keeps_its_own_base():
     groups = optimizer(1.0, 0.1)
     rates(StepLR(groups, step_size=1, gamma=0.5), 2)
     assert [group["lr"] for group in groups.param_groups] == [0.25, 0.025]
 
 
-SCHEDULES = {
-    "step": lambda o: StepLR(o, 3),
-    "cosine": lambda o: CosineLR(o, 20),
-    "warmup": lambda o: LinearWarmup(o, 5, CosineLR(o, 20)),
-    "one-cycle": lambda o: OneCycleLR(o, 1.0, 20),
-}
+def added(schedule, lr):
+    group = {"params": [Tensor([0.0], requires_grad=True)], "lr": lr}
+    schedule.optimizer.add_param_group(group)
+
+
+@pytest.mark.parametrize("case", SCHEDULES)
+@pytest.mark.parametrize("after", [0, 3, 7])
+def test_a_group_that_is_added_later_follows_the_schedule_from_its_own_rate(case, after):
+    """It has the rates that a group with this base would have had from the beginning."""
+    schedule, other = SCHEDULES[case](optimizer(1.0)), SCHEDULES[case](optimizer(1.0, 0.3))
+    for _ in range(after):
+        schedule.step()
+        other.step()
+    added(schedule, 0.3)
+    assert schedule.optimizer.param_groups[1]["lr"] == 0.3
+    for _ in range(8):
+        schedule.step()
+        other.step()
+        found, wanted = (s.optimizer.param_groups for s in (schedule, other))
+        assert [group["lr"] for group in found] == [group["lr"] for group in wanted]
+    assert schedule.base == [1.0, 0.3]
+
+
+@pytest.mark.parametrize("case", SCHEDULES)
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_state_has_the_base_of_a_group_that_was_added_later(case, steps):
+    through, resumed = (SCHEDULES[case](optimizer(1.0)) for _ in range(2))
+    through.step()
+    for schedule in (through, resumed):
+        added(schedule, 0.3)
+    for _ in range(steps):
+        through.step()
+    resumed.load_state_dict(through.state_dict())
+    for _ in range(3):
+        through.step()
+        resumed.step()
+    found, wanted = (s.optimizer.param_groups for s in (resumed, through))
+    assert [group["lr"] for group in found] == [group["lr"] for group in wanted]
+
+
+def test_a_group_that_was_added_between_a_schedule_and_the_warmup_before_it():
+    inner = optimizer(1.0)
+    after = StepLR(inner, step_size=1, gamma=0.5)
+    inner.add_param_group({"params": [Tensor([0.0], requires_grad=True)], "lr": 0.4})
+    warmup = LinearWarmup(inner, 2, after)
+    seen = []
+    for _ in range(4):
+        seen.append([group["lr"] for group in inner.param_groups])
+        warmup.step()
+    np.testing.assert_allclose(seen, [[0.5, 0.2], [1.0, 0.4], [1.0, 0.4], [0.5, 0.2]], rtol=1e-15)
+
+
+def test_a_group_that_is_gone_is_named():
+    schedule = StepLR(optimizer(1.0, 2.0), 1)
+    schedule.optimizer.param_groups.pop()
+    with pytest.raises(ValueError, match="StepLR: the optimizer has 1 parameter groups, fewer"):
+        schedule.step()
+    assert schedule.t == 0
+
+
+def test_a_rule_that_fails_changes_nothing():
+    class Short(Scheduler):
+        def learning_rate(self, base, t):
+            return [1.0, 0.5][t] * base
+
+    schedule = Short(optimizer(1.0))
+    schedule.step()
+    with pytest.raises(IndexError):
+        schedule.step()
+    assert (schedule.t, schedule.optimizer.lr) == (1, 0.5)
+
+
+def test_counts_may_be_numpys_integers():
+    assert StepLR(optimizer(1.0), np.int64(3)).step_size == 3
+    assert LinearWarmup(optimizer(1.0), np.int32(4)).optimizer.lr == 0.25
 
 
 @pytest.mark.parametrize("case", SCHEDULES)
@@ -185,18 +253,6 @@ def test_a_resumed_schedule_goes_on_as_the_other_would(case):
     assert rates(resumed, 10) == rates(through, 10)
 
 
-def test_a_resumed_plateau_goes_on():
-    through = ReduceLROnPlateau(optimizer(1.0), patience=2)
-    through.step(1.0)
-    through.step(1.0)
-    resumed = ReduceLROnPlateau(optimizer(1.0), patience=2)
-    resumed.load_state_dict(through.state_dict())
-    for schedule in (through, resumed):
-        schedule.step(1.0)
-        schedule.step(1.0)
-    assert resumed.optimizer.lr == through.optimizer.lr == pytest.approx(0.1)
-
-
 REFUSALS = {
     "step": (lambda: StepLR(optimizer(1.0), 0), r"StepLR: step_size \(=0\) must be a positive int"),
     "cosine": (lambda: CosineLR(optimizer(1.0), 1.5), r"total_steps \(=1.5\)"),
@@ -204,6 +260,18 @@ REFUSALS = {
     "cycle": (lambda: OneCycleLR(optimizer(1.0), 1.0, 10, 1.0), r"pct_start \(=1.0\) must be betw"),
     "mode": (lambda: ReduceLROnPlateau(optimizer(1.0), "low"), r"mode \(='low'\) must be 'min'"),
     "factor": (lambda: ReduceLROnPlateau(optimizer(1.0), factor=2), r"factor \(=2\) must be betw"),
+    "patience": (lambda: ReduceLROnPlateau(optimizer(1.0), patience=-1), r"patience \(=-1\) must"),
+    "threshold": (
+        lambda: ReduceLROnPlateau(optimizer(1.0), threshold=-0.1),
+        r"threshold \(=-0.1",
+    ),
+    "gamma": (lambda: StepLR(optimizer(1.0), 1, "0.1"), r"StepLR: gamma \(='0.1'\) must be at"),
+    "min_lr": (lambda: CosineLR(optimizer(1.0), 9, None), r"CosineLR: min_lr \(=None\) must be at"),
+    "max_lr": (lambda: OneCycleLR(optimizer(1.0), -1.0, 10), r"OneCycleLR: max_lr \(=-1.0\) must"),
+    "divisor": (
+        lambda: OneCycleLR(optimizer(1.0), 1.0, 10, div_factor=0),
+        r"OneCycleLR: div_factor \(=0\) must be above 0",
+    ),
     "groups": (
         lambda: StepLR(optimizer(1.0), 1).load_state_dict({"t": 1, "base": [1.0, 2.0]}),
         "the state is of 2 parameter groups, the optimizer has 1",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from babygrad.optim._checks import as_number, check_keys, count, number
 from babygrad.optim.optimizer import Optimizer
 
 
@@ -23,19 +24,21 @@ class Scheduler:
     Parameters
     ----------
     optimizer : Optimizer
-        Each of its groups keeps its own base.
+        Each of its groups keeps its own base. A group that is added later brings its learning rate
+        as the base, and is at the same step as the others from the next `step()` on.
 
     Attributes
     ----------
     t : int
         The number of calls of `step()`.
+    base : list of float
+        The base of each group.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.base = [float(group["lr"]) for group in optimizer.param_groups]
-        self.t = 0
-        self._apply()
+        self._go_to(0, self.base)
 
     def learning_rate(self, base: float, t: int) -> float:
         """The learning rate at step t, from 0, of a group whose own is `base`."""
@@ -43,26 +46,51 @@ class Scheduler:
 
     def step(self) -> None:
         """Set the learning rates of the next step."""
-        self.t += 1
-        self._apply()
+        self._go_to(self.t + 1, self._all_bases())
 
-    def _apply(self) -> None:
-        for group, base in zip(self.optimizer.param_groups, self.base, strict=True):
-            group["lr"] = self.learning_rate(base, self.t)
+    def _all_bases(self) -> list[float]:
+        """The base of each group, also of those that were added since the last step."""
+        groups = self.optimizer.param_groups
+        if len(groups) < len(self.base):
+            raise ValueError(
+                f"{type(self).__name__}: the optimizer has {len(groups)} parameter groups, fewer "
+                f"than the {len(self.base)} that the schedule was made for"
+            )
+        return [*self.base, *(float(group["lr"]) for group in groups[len(self.base) :])]
+
+    def _go_to(self, t: int, base: list[float]) -> None:
+        rates = [self.learning_rate(own, t) for own in base]
+        self.t, self.base = t, base
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on from here."""
-        return {"t": self.t, "base": list(self.base)}
+        return {"t": self.t, "base": self._all_bases()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the schedule that gave `state` stood."""
-        if len(state["base"]) != len(self.base):
+        """Go on where the schedule that gave `state` stood.
+
+        A subclass that keeps more takes its own keys out first.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When `state` has other keys, or is of another number of groups; nothing has changed
+            then.
+        """
+        op = f"{type(self).__name__}.load_state_dict"
+        check_keys(op, "the state", state, ("t", "base"))
+        t, base = count(op, "t", state["t"]), state["base"]
+        if not isinstance(base, list | tuple):
+            raise TypeError(f"{op}: 'base' is a {type(base).__name__}; it must be a list")
+        base = [number(op, f"base {i}", own) for i, own in enumerate(base)]
+        groups = len(self.optimizer.param_groups)
+        if len(base) != groups:
             raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the state is of {len(state['base'])} "
-                f"parameter groups, the optimizer has {len(self.base)}"
+                f"{op}: the state is of {len(base)} parameter groups, the optimizer has {groups}"
             )
-        self.t, self.base = state["t"], list(state["base"])
-        self._apply()
+        self._go_to(t, base)
 
 
 class StepLR(Scheduler):
@@ -81,8 +109,8 @@ class StepLR(Scheduler):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        _check_count("StepLR", "step_size", step_size)
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size = count("StepLR", "step_size", step_size, 1)
+        self.gamma = number("StepLR", "gamma", gamma)
         super().__init__(optimizer)
 
     def learning_rate(self, base: float, t: int) -> float:
@@ -108,8 +136,8 @@ class CosineLR(Scheduler):
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, min_lr: float = 0.0) -> None:
-        _check_count("CosineLR", "total_steps", total_steps)
-        self.total_steps, self.min_lr = total_steps, min_lr
+        self.total_steps = count("CosineLR", "total_steps", total_steps, 1)
+        self.min_lr = number("CosineLR", "min_lr", min_lr)
         super().__init__(optimizer)
 
     def learning_rate(self, base: float, t: int) -> float:
@@ -145,11 +173,15 @@ class LinearWarmup(Scheduler):
     def __init__(
         self, optimizer: Optimizer, warmup_steps: int, after: Scheduler | None = None
     ) -> None:
-        _check_count("LinearWarmup", "warmup_steps", warmup_steps)
-        self.warmup_steps, self.after = warmup_steps, after
+        self.warmup_steps = count("LinearWarmup", "warmup_steps", warmup_steps, 1)
+        if not isinstance(after, Scheduler | None):
+            raise TypeError(
+                f"LinearWarmup: after is a {type(after).__name__}; it must be a Scheduler"
+            )
+        self.after = after
         if after is not None:
             # `after` may have moved the optimizer's rates to its own step 0 already.
-            for group, base in zip(optimizer.param_groups, after.base, strict=True):
+            for group, base in zip(optimizer.param_groups, after._all_bases(), strict=True):
                 group["lr"] = base
         super().__init__(optimizer)
 
@@ -201,12 +233,11 @@ class OneCycleLR(Scheduler):
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
     ) -> None:
-        _check_count("OneCycleLR", "total_steps", total_steps)
-        if not 0 < pct_start < 1:
-            raise ValueError(f"OneCycleLR: pct_start (={pct_start!r}) must be between 0 and 1")
-        self.max_lr = max_lr
-        self.first_lr = max_lr / div_factor
-        self.last_lr = self.first_lr / final_div_factor
+        total_steps = count("OneCycleLR", "total_steps", total_steps, 1)
+        pct_start = _part("OneCycleLR", "pct_start", pct_start)
+        self.max_lr = number("OneCycleLR", "max_lr", max_lr)
+        self.first_lr = self.max_lr / _divisor("OneCycleLR", "div_factor", div_factor)
+        self.last_lr = self.first_lr / _divisor("OneCycleLR", "final_div_factor", final_div_factor)
         self.last = total_steps - 1
         self.peak = pct_start * total_steps - 1
         super().__init__(optimizer)
@@ -232,7 +263,14 @@ class ReduceLROnPlateau:
     threshold : float
         By which part of the best value so far a new one must be better.
     min_lr : float
-        Lower bound of the learning rates.
+        No learning rate is lowered below it.
+
+    Attributes
+    ----------
+    best : float
+        The best metric so far; before there is one, the infinity that all others are better than.
+    waited : int
+        The number of `step(metric)` since the best, or since the rates were lowered.
 
     Examples
     --------
@@ -257,28 +295,44 @@ class ReduceLROnPlateau:
     ) -> None:
         if mode not in ("min", "max"):
             raise ValueError(f"ReduceLROnPlateau: mode (={mode!r}) must be 'min' or 'max'")
-        if not 0 < factor < 1:
-            raise ValueError(f"ReduceLROnPlateau: factor (={factor!r}) must be between 0 and 1")
-        self.optimizer, self.mode, self.factor = optimizer, mode, factor
-        self.patience, self.threshold, self.min_lr = patience, threshold, min_lr
+        self.optimizer, self.mode = optimizer, mode
+        self.factor = _part("ReduceLROnPlateau", "factor", factor)
+        self.patience = count("ReduceLROnPlateau", "patience", patience)
+        self.threshold = number("ReduceLROnPlateau", "threshold", threshold)
+        self.min_lr = number("ReduceLROnPlateau", "min_lr", min_lr)
         self.best = math.inf if mode == "min" else -math.inf
         self.waited = 0
 
     def step(self, metric: float) -> None:
-        """Take note of the metric, and lower the learning rates if it has not improved for long."""
-        if self._improves(float(metric)):
-            self.best, self.waited = float(metric), 0
+        """Take note of the metric, and lower the learning rates if it has not improved for long.
+
+        Parameters
+        ----------
+        metric : float, or Tensor of one element
+            NaN is no improvement, and neither is an infinity on the worse side. The infinity on
+            the better side is the best for good.
+
+        Raises
+        ------
+        TypeError
+            When it is no number.
+        """
+        found = as_number(metric)
+        if found is None:
+            raise TypeError(f"ReduceLROnPlateau.step: metric (={metric!r}) must be a number")
+        if self._improves(found):
+            self.best, self.waited = found, 0
             return
         self.waited += 1
         if self.waited > self.patience:
             self.waited = 0
             for group in self.optimizer.param_groups:
-                group["lr"] = max(group["lr"] * self.factor, self.min_lr)
+                lowered = max(group["lr"] * self.factor, self.min_lr)
+                group["lr"] = min(group["lr"], lowered)
 
     def _improves(self, metric: float) -> bool:
-        if math.isinf(self.best):
-            return not math.isnan(metric)
-        margin = self.threshold * abs(self.best)
+        # Of an infinite best there is no part that a new one could be asked to be better by.
+        margin = 0.0 if math.isinf(self.best) else self.threshold * abs(self.best)
         if self.mode == "min":
             return metric < self.best - margin
         return metric > self.best + margin
@@ -288,8 +342,19 @@ class ReduceLROnPlateau:
         return {"best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the schedule that gave `state` stood."""
-        self.best, self.waited = state["best"], state["waited"]
+        """Go on where the schedule that gave `state` stood.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When `state` has other keys, or what is no number; nothing has changed then.
+        """
+        op = "ReduceLROnPlateau.load_state_dict"
+        check_keys(op, "the state", state, ("best", "waited"))
+        best, waited = as_number(state["best"]), count(op, "waited", state["waited"])
+        if best is None or math.isnan(best):
+            raise ValueError(f"{op}: best (={state['best']!r}) must be a number")
+        self.best, self.waited = best, waited
 
 
 def _cosine(start: float, end: float, part: float) -> float:
@@ -297,6 +362,15 @@ def _cosine(start: float, end: float, part: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(part, 1.0))) / 2
 
 
-def _check_count(name: str, setting: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: {setting} (={value!r}) must be a positive integer")
+def _part(op: str, name: str, value: Any) -> float:
+    found = as_number(value)
+    if found is None or not 0 < found < 1:
+        raise ValueError(f"{op}: {name} (={value!r}) must be between 0 and 1")
+    return found
+
+
+def _divisor(op: str, name: str, value: Any) -> float:
+    found = as_number(value)
+    if found is None or not found > 0:
+        raise ValueError(f"{op}: {name} (={value!r}) must be above 0")
+    return found
