@@ -203,7 +203,8 @@ class Trainer:
                     cause = _batches.cause(x, y, batch, self.model)
                     place = f"epoch {epoch}, batch {i}"
                     raise RuntimeError(f"Trainer: the loss is {value} in {place}; {cause}")
-                loss.backward()
+                if loss.requires_grad:
+                    loss.backward()
                 self.optimizer.step()
             except Exception as error:
                 _batches.explain(error, f"epoch {epoch}, batch {i}", x, y, batch)
@@ -260,7 +261,8 @@ class Trainer:
                 f"Trainer: loss_fn returned a Tensor of shape {loss.shape}; it must have one "
                 "element, the mean over the batch"
             )
-        if is_grad_enabled() and not loss.requires_grad:
+        trains = any(True for _ in self.model.named_parameters())  # dropout alone has none
+        if trains and is_grad_enabled() and not loss.requires_grad:
             raise RuntimeError(
                 "Trainer: the loss does not require grad; either no parameter of the model does, "
                 "or loss_fn left babygrad's operations on the way, with .data, .numpy() or .item()"

@@ -97,7 +97,7 @@ CASES = {
     "in-place": (RuntimeError, in_place),
     "grad unused": (RuntimeError, lambda: babygrad.grad(leaf(2) * 2, leaf(3))),
     "assigned grad": (ValueError, lambda: setattr(leaf(2), "grad", np.ones(3))),
-    "optimizer": (ValueError, lambda: optim.SGD([], lr=0.1)),
+    "optimizer": (ValueError, lambda: optim.SGD(iter([]), lr=0.1)),
     "learning rate": (ValueError, lambda: optim.SGD([leaf(2)], lr=-0.1)),
     "layer path": (ValueError, inside_a_model),
     "state": (ValueError, lambda: nn.Linear(2, 3).load_state_dict({"weight": np.ones((3, 2))})),

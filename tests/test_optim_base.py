@@ -5,8 +5,25 @@ import math
 import numpy as np
 import pytest
 
-from babygrad import Tensor
-from babygrad.optim import SGD, Adagrad, Adam, AdamW, Lion, Muon, Optimizer, RMSprop
+from babygrad import Tensor, nn
+from babygrad.data import ArrayDataset, DataLoader
+from babygrad.optim import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    LinearWarmup,
+    Lion,
+    Muon,
+    Optimizer,
+    ReduceLROnPlateau,
+    RMSprop,
+    clip_grad_norm,
+    clip_grad_value,
+)
+from babygrad.trainer import Trainer
+
+ALL = (SGD, Adam, AdamW, RMSprop, Adagrad, Lion, Muon)
 
 
 def test_parameters_without_a_gradient_are_skipped(device):
@@ -123,7 +140,34 @@ def leaf():
 
 
 REFUSALS = {
-    "empty": (lambda: SGD([]), ValueError, "SGD: params is empty"),
+    "used up": (lambda: SGD(iter([])), ValueError, "SGD: params is a list_iterator that yields no"),
+    "used-up group": (
+        lambda: Adam([{"params": [leaf()]}, {"params": (p for p in ())}]),
+        ValueError,
+        "Adam: params is a generator that yields nothing, perhaps because it was read before",
+    ),
+    "no iterable": (lambda: SGD(None), TypeError, "SGD: params is a NoneType; give a list of par"),
+    "no list in a group": (lambda: SGD([{"params": 3}]), TypeError, "SGD: params is a int; give"),
+    "no params": (lambda: SGD([{"lr": 0.1}]), TypeError, "group 0 must be a dict with a list"),
+    "no group": (lambda: SGD([leaf()]).add_param_group([leaf()]), TypeError, "group 1 must be a"),
+    "integers": (
+        lambda: SGD([Tensor([1, 2], dtype="int64")]),
+        TypeError,
+        r"SGD: parameter 0, of shape \(2,\), has dtype int64; only floating-point tensors can",
+    ),
+    "no number": (lambda: SGD([leaf()], lr=None), ValueError, r"SGD: lr \(=None\) must be at lea"),
+    "complex": (lambda: Adam([leaf()], eps=1j), ValueError, r"Adam: eps \(=1j\) must be at least"),
+    "text": (lambda: SGD([leaf()], lr="0.1"), ValueError, r"SGD: lr \(='0.1'\) must be at least 0"),
+    "switch": (
+        lambda: SGD([leaf()], momentum=0.9, nesterov="no"),
+        ValueError,
+        r"SGD: nesterov \(='no'\) must be True or False",
+    ),
+    "rounds": (
+        lambda: Muon([{"params": [leaf()], "adamw": True}], rounds=2.5),
+        ValueError,
+        r"Muon: rounds \(=2.5\) must be an integer from 0 on",
+    ),
     "one tensor": (lambda: SGD(leaf()), TypeError, "SGD: params is a Tensor; give a list"),
     "one group": (lambda: Adam({"params": [leaf()]}), TypeError, "Adam: params is a dict"),
     "array": (lambda: SGD([np.ones(2)]), TypeError, "parameter 0 is a ndarray, not a Tensor"),
@@ -170,3 +214,140 @@ def test_an_attribute_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"SGD: lr \(=-0.5\) must be at least 0"):
         optimizer.lr = -0.5
     assert optimizer.lr == 0.01
+
+
+# ----- Nothing to optimize -----
+
+
+@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize("nothing", [[], (), {}.values(), [{"params": []}], [{"params": ()}]])
+def test_a_list_without_parameters_is_taken_with_a_warning_at_the_callers_line(cls, nothing):
+    with pytest.warns(UserWarning, match="nothing to optimize") as caught:
+        optimizer = cls(nothing)
+    (warning,) = caught
+    assert str(warning.message) == f"{cls.__name__}: params is empty, there is nothing to optimize"
+    assert warning.filename == __file__
+    assert optimizer.params == []
+
+
+def test_the_warning_is_at_the_line_that_makes_a_subclass():
+    class Mine(SGD):
+        def __init__(self, params):
+            super().__init__(params, lr=0.5)
+
+    class Owner:
+        def __init__(self):
+            self.optimizer = Mine([])
+
+    with pytest.warns(UserWarning, match="Mine: params is empty") as caught:
+        Owner()
+    assert caught[0].lineno == Owner.__init__.__code__.co_firstlineno + 1
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_an_optimizer_without_parameters_does_all_that_others_do(device, cls):
+    model = nn.Sequential(nn.Dropout(0.5))
+    with pytest.warns(UserWarning, match="nothing to optimize"):
+        optimizer = cls(model.parameters(), lr=0.5)
+    optimizer.zero_grad()
+    optimizer.step()
+    assert (optimizer.t, optimizer.lr) == (1, 0.5)
+    optimizer.load_state_dict(optimizer.state_dict())
+    schedule = LinearWarmup(optimizer, 2)
+    plateau = ReduceLROnPlateau(optimizer, patience=0, factor=0.5)
+    assert optimizer.lr == 0.25
+    schedule.step()
+    plateau.step(math.nan)
+    assert optimizer.lr == 0.25
+    assert clip_grad_norm(optimizer.params, 1.0) == 0.0
+    clip_grad_value(optimizer.params, 1.0)
+    assert repr(optimizer).startswith(f"{cls.__name__}(0 parameters, lr=0.25")
+    dataset = ArrayDataset(np.eye(4, dtype="float32"), [0, 1, 2, 3])
+    loader = DataLoader(dataset, batch_size=2)
+    history = Trainer(model, optimizer, nn.SoftmaxLoss(), loader, loader).fit(1, quiet=True)
+    assert history["val_accuracy"] == [1.0]
+
+
+def test_parameters_can_come_to_an_empty_optimizer(device):
+    with pytest.warns(UserWarning, match="nothing to optimize"):
+        optimizer = SGD([], lr=0.5)
+    p = leaf()
+    optimizer.add_param_group({"params": iter([p])})
+    p.grad = np.ones(1, np.float32)
+    optimizer.step()
+    assert p.item() == 0.5
+
+
+def test_a_group_without_parameters_beside_others_says_nothing():
+    optimizer = Muon([{"params": [Tensor.ones(2, 2)]}, {"params": [], "adamw": True}])
+    assert len(optimizer.params) == 1
+
+
+# ----- Read-only arrays -----
+
+
+def read_only(values):
+    array = np.array(values, np.float32)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_a_read_only_gradient_works(device, cls):
+    p, twin = (Tensor(np.ones((2, 2)), requires_grad=True) for _ in range(2))
+    p.grad = read_only([[1, 2], [3, 4]])
+    twin.grad = p.grad.copy()
+    for w in (p, twin):
+        cls([w], lr=0.5).step()
+    assert p.tolist() == twin.tolist()
+    assert p.grad.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_a_read_only_parameter_is_named_before_anything_changes(device, cls):
+    p, q, fixed = (Tensor(np.ones((2, 2)), requires_grad=True) for _ in range(3))
+    fixed.data = read_only([[1, 1], [1, 1]])
+    optimizer = cls([{"params": [p]}, {"params": [q, fixed]}], lr=0.5)
+    for w in (p, q, fixed):
+        w.grad = np.ones((2, 2), np.float32)
+    with pytest.raises(ValueError, match=rf"{cls.__name__}: parameter 2, of shape \(2, 2\), is re"):
+        optimizer.step()
+    assert optimizer.t == 0
+    assert not any(getattr(optimizer, name) for name in optimizer.states)
+    for w in (p, q, fixed):
+        assert w.tolist() == [[1, 1], [1, 1]]
+    fixed.data = fixed.numpy()  # as the message says
+    optimizer.step()
+    assert np.all(fixed.data < 1)
+
+
+def test_a_read_only_parameter_without_a_gradient_is_left_alone(device):
+    p, fixed = leaf(), leaf()
+    fixed.data = read_only([1])
+    p.grad = np.ones(1, np.float32)
+    SGD([p, fixed], lr=0.5).step()
+    assert (p.item(), fixed.item()) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "float16", "float32", "float64"])
+def test_backward_adds_to_a_gradient_that_was_assigned(device, twins, dtype):
+    for writeable in (True, False):
+        for shape in ((), (2,)):
+            p = Tensor(np.full(shape, 0.5), requires_grad=True)
+            assigned = np.full(shape, 2, dtype)
+            assigned.flags.writeable = writeable
+            p.grad = assigned
+            (p * 1.25).sum().backward()
+            np.testing.assert_array_equal(p.grad, np.full(shape, 3.25))
+            assert p.grad.dtype == np.float32
+            assert isinstance(p.grad, np.ndarray)
+            if not writeable:
+                np.testing.assert_array_equal(assigned, np.full(shape, 2))
+
+
+def test_backward_adds_in_place_to_a_gradient_of_its_own_kind(twins):
+    p = leaf()
+    p.grad = held = np.array([2], np.float32)
+    (p * 1.5).sum().backward()
+    assert p.grad is held
+    assert held.tolist() == [3.5]

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from babygrad.dtypes import FLOAT16, FLOAT64
+from babygrad.optim._checks import as_number
+from babygrad.optim._norm import euclidean_norm
 from babygrad.tensor import NDArray, Tensor
+
+if TYPE_CHECKING:
+    from babygrad.backends.base import Backend
+
+# The smallest float32 with all its digits.
+SMALLEST = 2.0**-126
 
 
 def clip_grad_norm(
@@ -42,8 +52,7 @@ def clip_grad_norm(
     """
     _check_bound("clip_grad_norm", "max_norm", max_norm)
     graded = _with_gradients(params)
-    squares = [float(p._device.backend.sum_of_squares(grad)) for p, grad in graded]
-    norm = math.sqrt(sum(squares))
+    norm = euclidean_norm([(p._device.backend, grad) for p, grad in graded])
     if not math.isfinite(norm):
         if error_if_nonfinite:
             raise RuntimeError(f"clip_grad_norm: the norm of the gradients is {norm}")
@@ -51,7 +60,7 @@ def clip_grad_norm(
     if norm > max_norm:
         # New arrays: two tensors may share one that a user assigned to both.
         for p, grad in graded:
-            p.grad = p._device.backend.multiply(grad, max_norm / norm)
+            p.grad = _scaled(p._device.backend, grad, max_norm, norm)
     return norm
 
 
@@ -63,10 +72,25 @@ def clip_grad_value(params: Iterable[Tensor], max_value: float) -> None:
 
 
 def _with_gradients(params: Iterable[Tensor]) -> list[tuple[Tensor, NDArray]]:
+    """The parameters that have a gradient, with it, in the parameter's dtype."""
     listed = [params] if isinstance(params, Tensor) else params
-    return [(p, p.grad) for p in listed if p.grad is not None]
+    return [(p, _in_dtype_of(p, p.grad)) for p in listed if p.grad is not None]
+
+
+def _in_dtype_of(p: Tensor, grad: NDArray) -> NDArray:
+    return grad if grad.dtype is p.dtype else p._device.backend.astype(grad, p.dtype)
+
+
+def _scaled(xp: Backend, grad: NDArray, max_norm: float, norm: float) -> NDArray:
+    """grad * (max_norm / norm), also where the factor is too small for the gradient's dtype."""
+    factor = max_norm / norm
+    if factor >= SMALLEST and grad.dtype != FLOAT16:
+        return xp.multiply(grad, factor)
+    directions = xp.divide(xp.astype(grad, FLOAT64), norm)
+    return xp.astype(xp.multiply(directions, max_norm), grad.dtype)
 
 
 def _check_bound(op: str, name: str, value: float) -> None:
-    if not value >= 0:
+    bound = as_number(value)
+    if bound is None or not bound >= 0:
         raise ValueError(f"{op}: {name} (={value!r}) must not be negative")

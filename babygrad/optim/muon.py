@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from babygrad.optim._norm import euclidean_norm
 from babygrad.optim.adam import Adam
 from babygrad.optim.adaptive import descend, shrink
 from babygrad.optim.optimizer import Group, Hyperparameter, Optimizer, buffers
@@ -64,7 +65,8 @@ class Muon(Adam):
     References
     ----------
     K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024,
-    https://kellerjordan.github.io/posts/muon/. Computed in the parameter's dtype, not in bfloat16.
+    https://kellerjordan.github.io/posts/muon/. Computed in the parameter's dtype (float16 in
+    float32), not in bfloat16.
 
     Examples
     --------
@@ -108,16 +110,16 @@ class Muon(Adam):
             adamw=False,
         )
 
-    def add_param_group(self, group: Group) -> None:
-        super().add_param_group(group)
-        added = self.param_groups[-1]
-        for position, p in enumerate(added["params"]):
-            if p.ndim != 2 and not added["adamw"]:
-                self.param_groups.pop()
+    def check_group(self, group: Group) -> None:
+        for position, p in enumerate(group["params"]):
+            if p.ndim != 2 and not group["adamw"]:
                 raise ValueError(
                     f"Muon: parameter {position} has shape {p.shape}, which is no matrix; "
                     'put it in a group with "adamw": True'
                 )
+
+    def needed_states(self, group: Group) -> tuple[str, ...]:
+        return self.states if group["adamw"] else ("m",)
 
     def update(self, xp: Backend, params: list[Tensor], grads: list[NDArray], group: Group) -> None:
         if group["adamw"]:
@@ -144,7 +146,7 @@ def orthogonalize(xp: Backend, x: NDArray, rounds: int) -> NDArray:
     if rows > columns:
         return xp.permute_dims(orthogonalize(xp, xp.permute_dims(x, (1, 0)), rounds), (1, 0))
     a, b, c = QUINTIC
-    norm = math.sqrt(float(xp.sum_of_squares(x)))
+    norm = euclidean_norm([(xp, x)])
     x = xp.multiply(x, 1 / (norm + 1e-7))
     for _ in range(rounds):
         gram = xp.matmul(x, xp.permute_dims(x, (1, 0)))

@@ -3,33 +3,33 @@
 An optimizer is a subclass of `Optimizer` with a method `update(xp, params, grads, group)`, which
 writes new values into the arrays of `params` through the backend `xp`. The state that it keeps for
 a parameter, such as a momentum buffer, is in dictionaries keyed by the parameter, whose names are
-listed in `states`; from that list the base class saves and restores them.
+listed in `states`; from that list the base class saves and restores them. Those that hold integers
+instead of arrays are in `counts` too.
+
+float16 is for storage: while `update` runs, a float16 parameter's array and gradient are float32,
+and so are the buffers that it makes. The new values are rounded once, when it is done.
 """
 
 from __future__ import annotations
 
 import copy
-import math
+import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from babygrad import _state
+from babygrad.dtypes import FLOAT16, FLOAT32, is_float
+from babygrad.optim import _checks, _loading
 from babygrad.tensor import NDArray, Tensor
 
 if TYPE_CHECKING:
     from babygrad.backends.base import Backend
 
 Group = dict[str, Any]
-
-# Each hyperparameter that is a number lies in [low, high).
-RANGES = {
-    "lr": (0.0, math.inf),
-    "eps": (0.0, math.inf),
-    "weight_decay": (0.0, math.inf),
-    "momentum": (0.0, 1.0),
-    "alpha": (0.0, 1.0),
-    "beta1": (0.0, 1.0),
-    "beta2": (0.0, 1.0),
-}
+# The parameters of a group that are on one backend, with their gradients.
+Job = tuple[Group, "Backend", list[Tensor], list[NDArray]]
+HALF = FLOAT16.itemsize
 
 
 class Hyperparameter:
@@ -47,7 +47,7 @@ class Hyperparameter:
             raise AttributeError(f"{owner.__name__} has no {self.name}") from None
 
     def __set__(self, optimizer: Optimizer, value: Any) -> None:
-        value = _setting(type(optimizer).__name__, self.name, value)
+        value = _checks.setting(type(optimizer).__name__, self.name, value)
         for group in optimizer.param_groups:
             group[self.name] = value
 
@@ -59,7 +59,8 @@ class Optimizer:
     ----------
     params : iterable of Tensor, or of dict
         The parameters to optimize, or groups of them: `{"params": [...], "lr": 0.01}`. What a
-        group does not set it takes from `defaults`.
+        group does not set it takes from `defaults`. A list without parameters, such as that of a
+        model of dropout alone, is taken with a warning.
     **defaults
         The optimizer's hyperparameters.
 
@@ -76,13 +77,15 @@ class Optimizer:
     Raises
     ------
     ValueError
-        When there are no parameters, one is given twice or is not a leaf, a group has a setting
-        that the optimizer does not know, or a hyperparameter is out of its range.
+        When `params` is an iterator that yields nothing, a parameter is given twice or is not a
+        leaf, a group has a setting that the optimizer does not know, or a hyperparameter is out of
+        its range.
     TypeError
-        When `params` holds something that is neither a Tensor nor a group.
+        When `params` holds something that is neither a Tensor of floats nor a group.
     """
 
     states: ClassVar[tuple[str, ...]] = ()
+    counts: ClassVar[tuple[str, ...]] = ()
 
     lr = Hyperparameter()
 
@@ -94,22 +97,37 @@ class Optimizer:
             setattr(self, name, {})
         for group in _as_groups(type(self).__name__, params):
             self.add_param_group(group)
+        if not self.params:
+            message = f"{type(self).__name__}: params is empty, there is nothing to optimize"
+            warnings.warn(message, stacklevel=_levels_to_caller(self))
 
     def add_param_group(self, group: Group) -> None:
-        """Optimize the parameters of one more group from the next step on."""
+        """Optimize the parameters of one more group from the next step on.
+
+        A schedule that was made before takes the group's learning rate for its base.
+        """
         name = type(self).__name__
+        if not isinstance(group, dict) or "params" not in group:
+            raise TypeError(
+                f"{name}: group {len(self.param_groups)} must be a dict with a list under 'params'"
+            )
         unknown = sorted(set(group) - set(self.defaults) - {"params"})
         if unknown:
             known = ", ".join(sorted(self.defaults))
             raise ValueError(f"{name}: a group sets {', '.join(unknown)}; it may set {known}")
         params = group["params"]
-        params = [params] if isinstance(params, Tensor) else list(params)
+        params = [params] if isinstance(params, Tensor) else _listed(name, params)
         seen = set(self.params)
         for position, p in enumerate(params):
             _check_parameter(name, position, p, seen)
             seen.add(p)
         settings = {**self.defaults, **group, "params": params}
-        self.param_groups.append({key: _setting(name, key, v) for key, v in settings.items()})
+        added = {key: _checks.setting(name, key, value) for key, value in settings.items()}
+        self.check_group(added)
+        self.param_groups.append(added)
+
+    def check_group(self, group: Group) -> None:
+        """Raise when the settings of a group, complete, do not go together."""
 
     @property
     def params(self) -> list[Tensor]:
@@ -123,13 +141,71 @@ class Optimizer:
                 p._grad = None
 
     def step(self) -> None:
-        """Update, in place, every parameter that has a gradient."""
+        """Update, in place, every parameter that has a gradient.
+
+        Raises
+        ------
+        ValueError
+            When such a parameter is read-only; nothing has changed then.
+        """
+        halves: list[Tensor] = []
+        jobs = [job for group in self.param_groups for job in self._jobs(group, halves)]
         self.t += 1
-        for group in self.param_groups:
-            for xp, params in _ready(group["params"]).items():
-                self.update(xp, params, [_gradient(xp, p) for p in params], group)
-                for p in params:
-                    p._touch()
+        if halves:
+            self._run_in_float32(jobs, halves)
+        else:
+            self._run(jobs)
+
+    def _jobs(self, group: Group, halves: list[Tensor]) -> list[Job]:
+        """The group's parameters that have a gradient, by backend; `halves` notes float16 ones."""
+        jobs: dict[Backend, Job] = {}
+        xp: Any = None
+        for p in group["params"]:
+            grad: Any = p._grad
+            if grad is None:
+                continue
+            data = p._data
+            if not data.flags.writeable:
+                self._refuse_read_only(p)
+            if p._device.backend is not xp:
+                xp = p._device.backend
+                _, _, params, grads = jobs.setdefault(xp, (group, xp, [], []))
+            if data.itemsize == HALF:
+                halves.append(p)
+                grad = xp.astype(grad, FLOAT32)
+            elif grad.dtype is not data.dtype:
+                grad = xp.astype(grad, data.dtype)
+            params.append(p)
+            grads.append(grad)
+        return list(jobs.values())
+
+    def _refuse_read_only(self, p: Tensor) -> None:
+        place = next(i for i, other in enumerate(self.params) if other is p)
+        raise ValueError(
+            f"{type(self).__name__}: parameter {place}, of shape {p.shape}, is read-only, and a "
+            "step writes into its array; assign a copy, p.data = p.numpy()"
+        )
+
+    def _run(self, jobs: list[Job]) -> None:
+        for group, xp, params, grads in jobs:
+            self.update(xp, params, grads, group)
+            tick = _state.tick()
+            for p in params:
+                p._version[0] = tick
+
+    def _run_in_float32(self, jobs: list[Job], halves: list[Tensor]) -> None:
+        """The updates, with float32 arrays in the place of the float16 ones for so long."""
+        stored = [(p, p._data) for p in halves]
+        try:
+            for p in halves:
+                p._data = p._device.backend.astype(p._data, FLOAT32)
+            self._run(jobs)
+            for p, data in stored:
+                xp = p._device.backend
+                xp.setitem(data, ..., xp.astype(p._data, FLOAT16))
+        finally:
+            for p, data in stored:
+                p._data = data
 
     def update(self, xp: Backend, params: list[Tensor], grads: list[NDArray], group: Group) -> None:
         """Write new values into `p.data` of the parameters of one group, all on backend `xp`."""
@@ -164,53 +240,40 @@ class Optimizer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where the optimizer that gave `state` stood; the next step is bit-identical.
 
+        A state that was written as JSON, with lists for arrays, is read as well: there the
+        positions are strings.
+
         Raises
         ------
-        ValueError
-            When `state` has other groups, parameters or shapes; nothing has changed then.
+        TypeError, ValueError
+            When `state` has other groups, parameters, shapes or settings, or lacks something;
+            nothing has changed then.
         """
-        found = [group["params"] for group in state["param_groups"]]
-        position = iter(range(len(self.params)))
-        expected = [[next(position) for _ in group["params"]] for group in self.param_groups]
-        if found != expected:
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the state is of groups with "
-                f"{[len(g) for g in found]} parameters, the optimizer's have "
-                f"{[len(g) for g in expected]}"
-            )
-        for group, saved in zip(self.param_groups, state["param_groups"], strict=True):
-            if group.keys() != saved.keys():
-                differing = ", ".join(sorted(group.keys() ^ saved.keys()))
-                raise ValueError(
-                    f"{type(self).__name__}.load_state_dict: the state is of another optimizer: "
-                    f"only one of the two has {differing}"
-                )
+        op = f"{type(self).__name__}.load_state_dict"
+        _checks.check_keys(op, "the state", state, ("t", "param_groups", "state"))
+        t = _checks.count(op, "t", state["t"])
+        settings = _loading.settings(op, self.param_groups, state["param_groups"])
+        found = _loading.by_position(op, state["state"], len(self.params))
         restored: dict[str, dict[Tensor, Any]] = {name: {} for name in self.states}
-        for i, p in enumerate(self.params):
-            for name, value in state["state"].get(i, {}).items():
-                if name not in restored:
-                    raise ValueError(
-                        f"{type(self).__name__}.load_state_dict: parameter {i} has a state "
-                        f"{name!r}, which this optimizer does not keep"
-                    )
-                restored[name][p] = self._restored(i, p, name, value)
-        self.t = state["t"]
-        for group, saved in zip(self.param_groups, state["param_groups"], strict=True):
-            group.update({key: value for key, value in saved.items() if key != "params"})
+        pairs = ((p, group) for group in self.param_groups for p in group["params"])
+        for i, (p, group) in enumerate(pairs):
+            _loading.check_names(op, i, found[i], self.states, self.needed_states(group))
+            for name, value in found[i].items():
+                what = f"{name} of parameter {i}"
+                restored[name][p] = (
+                    _checks.count(op, what, value)
+                    if name in self.counts
+                    else _loading.array(op, what, value, p)
+                )
+        self.t = t
+        for group, loaded in zip(self.param_groups, settings, strict=True):
+            group.update(loaded)
         for name, values in restored.items():
             setattr(self, name, values)
 
-    def _restored(self, i: int, p: Tensor, name: str, value: Any) -> Any:
-        """A private copy of a saved array or count, in the parameter's dtype."""
-        if isinstance(value, int):
-            return value
-        if value.shape != p.shape:
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: {name} of parameter {i} has shape "
-                f"{value.shape}, the parameter has {p.shape}"
-            )
-        xp = p._device.backend
-        return xp.copy(xp.astype(value, p.dtype))
+    def needed_states(self, group: Group) -> tuple[str, ...]:
+        """Which states a parameter of the group cannot go on without once it has others."""
+        return ()
 
     def __repr__(self) -> str:
         groups = [
@@ -237,21 +300,45 @@ def _as_groups(name: str, params: Any) -> Iterator[Group]:
         raise TypeError(
             f"{name}: params is a {type(params).__name__}; give a list of parameters or of groups"
         )
-    listed = list(params)
-    if not listed:
-        raise ValueError(f"{name}: params is empty, there is nothing to optimize")
-    if not any(isinstance(p, dict) for p in listed):
+    listed = _listed(name, params)
+    if any(isinstance(p, dict) for p in listed):
+        yield from listed
+    else:
         yield {"params": listed}
-        return
-    for position, group in enumerate(listed):
-        if not isinstance(group, dict) or "params" not in group:
-            raise TypeError(f"{name}: group {position} must be a dict with a list under 'params'")
-        yield group
+
+
+def _listed(name: str, params: Any) -> list[Any]:
+    """The elements of `params`, of which an iterator must have some: else it is used up."""
+    if not isinstance(params, Iterable):
+        raise TypeError(
+            f"{name}: params is a {type(params).__name__}; give a list of parameters or of groups"
+        )
+    listed = list(params)
+    if not listed and isinstance(params, Iterator):
+        raise ValueError(
+            f"{name}: params is a {type(params).__name__} that yields nothing, perhaps because it "
+            "was read before; give a list"
+        )
+    return listed
+
+
+def _levels_to_caller(optimizer: Optimizer) -> int:
+    """The `stacklevel` of the line that makes the optimizer, outside of its constructors."""
+    level, caller = 2, sys._getframe(2)
+    while caller.f_code.co_name == "__init__" and caller.f_locals.get("self") is optimizer:
+        assert caller.f_back is not None
+        level, caller = level + 1, caller.f_back
+    return level
 
 
 def _check_parameter(name: str, position: int, p: Any, seen: set[Tensor]) -> None:
     if not isinstance(p, Tensor):
         raise TypeError(f"{name}: parameter {position} is a {type(p).__name__}, not a Tensor")
+    if not is_float(p.dtype):
+        raise TypeError(
+            f"{name}: parameter {position}, of shape {p.shape}, has dtype {p.dtype}; "
+            "only floating-point tensors can be optimized"
+        )
     if p._node is not None:
         raise ValueError(
             f"{name}: parameter {position}, of shape {p.shape}, is the result of an operation; "
@@ -259,28 +346,3 @@ def _check_parameter(name: str, position: int, p: Any, seen: set[Tensor]) -> Non
         )
     if p in seen:
         raise ValueError(f"{name}: parameter {position}, of shape {p.shape}, is given twice")
-
-
-def _setting(name: str, key: str, value: Any) -> Any:
-    """The value of a hyperparameter: a float, within its range, if it is a number."""
-    if key not in RANGES:
-        return value
-    low, high = RANGES[key]
-    if isinstance(value, str) or not low <= value < high:
-        raise ValueError(f"{name}: {key} (={value!r}) must be at least {low:g} and below {high:g}")
-    return float(value)
-
-
-def _ready(params: list[Tensor]) -> dict[Backend, list[Tensor]]:
-    """The parameters that have a gradient, by backend."""
-    ready: dict[Backend, list[Tensor]] = {}
-    for p in params:
-        if p._grad is not None:
-            ready.setdefault(p._device.backend, []).append(p)
-    return ready
-
-
-def _gradient(xp: Backend, p: Tensor) -> NDArray:
-    """The parameter's gradient, cast to its dtype when a user assigned one of another."""
-    grad: Any = p._grad
-    return grad if grad.dtype == p._data.dtype else xp.astype(grad, p._data.dtype)

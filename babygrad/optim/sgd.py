@@ -72,11 +72,9 @@ class SGD(Optimizer):
             params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
         )
 
-    def add_param_group(self, group: Group) -> None:
-        settings = {**self.defaults, **group}
-        if settings["nesterov"] and not settings["momentum"]:
+    def check_group(self, group: Group) -> None:
+        if group["nesterov"] and not group["momentum"]:
             raise ValueError("SGD: nesterov needs momentum above 0")
-        super().add_param_group(group)
 
     def update(self, xp: Backend, params: list[Tensor], grads: list[NDArray], group: Group) -> None:
         momentum = group["momentum"]
