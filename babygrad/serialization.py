@@ -1,46 +1,37 @@
 """Files of weights: `save_file` and `load_file`, in the safetensors format and no other.
 
-A file is written whole or not at all. Reading it cannot run code: a pickle file is refused. The
-safetensors package checks the layout (sizes, gaps, overlaps, trailing bytes) before it allocates;
-what it lets pass, a key that occurs twice, is checked here.
+A file is written whole or not at all. Reading it cannot run code: a pickle file is refused. What a
+file holds is what its header says, and that is checked before anything is allocated. Arrays are
+taken as they are: which layout they are in, babygrad's or another library's, no file shows by its
+shapes. `Module.load` refuses a file that says itself that it is PyTorch's for a layer whose layout
+is another.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
+from babygrad import _files, _rounding, _safetensors
 from babygrad._numbers import array_of, checked
+from babygrad._safetensors import NDArray
 
-NDArray = np.ndarray[Any, Any]
 PathLike = str | os.PathLike[str]
 
-_TIED = "tied"  # the metadata key that holds, as JSON, which name is another one's alias
-_HEADER_LENGTH = 8  # bytes, little-endian
+_OWN = "babygrad."  # begins the metadata keys that are babygrad's own
+_FORMAT = _OWN + "format"  # in every file that is written here
+_TIED = _OWN + "tied"  # holds, as JSON, which name is another one's alias
+_OLD_TIED = "tied"  # its name in files without _FORMAT
 _PICKLE_PROTOCOLS = range(2, 6)
 
-_DTYPES = {
-    "BOOL": np.bool_,
-    "U8": np.uint8,
-    "I8": np.int8,
-    "U16": np.uint16,
-    "I16": np.int16,
-    "U32": np.uint32,
-    "I32": np.int32,
-    "U64": np.uint64,
-    "I64": np.int64,
-    "F16": np.float16,
-    "F32": np.float32,
-    "F64": np.float64,
-    "BF16": np.uint16,
-}
-
-
+_WRITTEN = tuple(_safetensors.DTYPES.values())
 _STORED = ("bfloat16", "float16", "float32", "float64")  # what floats can be written as
 
 
@@ -61,6 +52,7 @@ def save_file(
         An existing file is replaced when the new one is complete, and left as it is when anything
         fails on the way.
     metadata : mapping of str to str, optional
+        Notes that `load_metadata` returns. Keys that begin with "babygrad." are babygrad's own.
     dtype : {"bfloat16", "float16", "float32", "float64"}, optional
         The type in which floating-point arrays are stored; by default each in its own. They are
         rounded to the nearest number, of two as near to the even one. Others stay as they are.
@@ -68,9 +60,12 @@ def save_file(
     Raises
     ------
     TypeError
-        When a value is no array of numbers or the metadata are not strings.
+        When a value is no array of numbers, or a name or the metadata are not strings.
     ValueError
-        When a finite number is too large for `dtype`, or there is no such dtype.
+        When a finite number is too large for `dtype`, there is no such dtype, or a name or the
+        metadata are such that no file could hold them.
+    OSError
+        When the file cannot be written.
 
     Examples
     --------
@@ -84,24 +79,36 @@ def save_file(
     >>> load_file(path)
     {'w': array([  1., 300.], dtype=float32)}
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save
 
     if dtype is not None and dtype not in _STORED:
         raise ValueError(f"save: dtype (={dtype!r}) must be one of {', '.join(_STORED)}")
+    notes = _checked(metadata)
     written, tied = _untied(arrays)
     rounded = [n for n, array in written.items() if dtype is not None and array.dtype.kind == "f"]
-    written |= {name: _rounded(name, written[name], dtype) for name in rounded}
-    notes = dict(metadata or {})
-    if any(not isinstance(text, str) for pair in notes.items() for text in pair):
-        raise TypeError("save: metadata must map strings to strings")
+    written |= {name: _rounding.rounded(name, written[name], dtype) for name in rounded}
+    notes[_FORMAT] = "1"
     if tied:
         notes[_TIED] = json.dumps(tied)
-    content = save(written, notes or None)
-    _replace(Path(filename), _as_bfloat16(content, rounded) if dtype == "bfloat16" else content)
+    try:
+        content = save(written, notes)
+    except SafetensorError as error:  # of what has passed the checks, a header that is too long
+        raise ValueError(f"save: the format cannot hold the names and metadata: {error}") from None
+    if dtype == "bfloat16":
+        content = _as_bfloat16(content, rounded)
+    _check_length(content)
+    _files.replace(Path(filename), content)
 
 
-def load_file(filename: PathLike) -> dict[str, NDArray]:
+def load_file(filename: PathLike, names: Iterable[str] | None = None) -> dict[str, NDArray]:
     """Read the arrays of a safetensors file.
+
+    Parameters
+    ----------
+    filename : path
+    names : iterable of str, optional
+        Those to read, by default all. Others may be of any type, and cost no memory.
 
     Returns
     -------
@@ -111,37 +118,178 @@ def load_file(filename: PathLike) -> dict[str, NDArray]:
     Raises
     ------
     ValueError
-        When the file is damaged or no safetensors file; a pickle file is refused with the reason.
-    """
-    from safetensors import SafetensorError, deserialize
+        When the file is damaged or no safetensors file, or one of the arrays has a type that
+        babygrad lacks (8-bit floats, complex numbers); a pickle file is refused with the reason.
+    KeyError
+        When there is none of a name.
+    OSError
+        When the file cannot be read.
 
-    content = Path(filename).read_bytes()
-    _refuse_pickle(filename, content)
-    try:
-        found = deserialize(content)  # type: ignore[no-untyped-call]
-        header = _header(content)
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"load: {filename} is no intact safetensors file: {error}") from None
-    arrays = {name: _array(filename, name, entry) for name, entry in found}
-    # The package returns them in the order of the hash of their names.
-    arrays = {name: arrays[name] for name in header if name in arrays}
-    for alias, name in _aliases(filename, header).items():
-        if name not in arrays or alias in arrays:
-            raise ValueError(f"load: {filename} ties {alias!r} to {name!r}, which does not fit")
-        arrays[alias] = arrays[name]
-    return arrays
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> path = os.path.join(tempfile.mkdtemp(), "weights.safetensors")
+    >>> save_file({"w": np.arange(3.0), "ids": np.arange(2)}, path)
+    >>> load_file(path, ["ids"])
+    {'ids': array([0, 1])}
+    """
+    with Archive(filename) as archive:
+        wanted = list(archive if names is None else names)
+        owners = [archive.owner(name) for name in wanted]
+        arrays = {owner: archive[owner] for owner in dict.fromkeys(owners)}
+        return {name: arrays[owner] for name, owner in zip(wanted, owners, strict=True)}
 
 
 def load_metadata(filename: PathLike) -> dict[str, str]:
-    """The metadata that `save_file` was given."""
-    with open(filename, "rb") as file:
-        length = int.from_bytes(file.read(_HEADER_LENGTH), "little")
-        if length > os.path.getsize(filename):
-            raise ValueError(f"load: {filename} is shorter than its header claims")
-        header = json.loads(file.read(length))
-    notes = dict(header.get("__metadata__", {}))
-    notes.pop(_TIED, None)
+    """The metadata that `save_file` was given, or that another library wrote.
+
+    Raises
+    ------
+    ValueError, OSError
+        See `load_file`.
+    """
+    with Archive(filename) as archive:
+        return archive.metadata
+
+
+class Archive(Mapping[str, NDArray]):
+    """The arrays of a safetensors file by name, each read when it is asked for.
+
+    Parameters
+    ----------
+    filename : path
+        A file that stays open until the archive, a context manager, is left.
+
+    Attributes
+    ----------
+    filename : path
+    metadata : dict of str to str
+        Without babygrad's own.
+    is_pytorch : bool
+        Whether the file says that it was written from PyTorch's layouts.
+
+    Raises
+    ------
+    ValueError, OSError
+        See `load_file`.
+    """
+
+    def __init__(self, filename: PathLike) -> None:
+        self.filename = filename
+        status = os.stat(filename)
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise ValueError(f"load: {filename} is no regular file")
+        self._file = open(filename, "rb")  # noqa: SIM115 - closed by `close`
+        try:
+            self._read_header()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_header(self) -> None:
+        _refuse_pickle(self.filename, self._file.read(_safetensors.LENGTH_BYTES + 1))
+        self._file.seek(0)
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            header = _safetensors.read_header(self._file, size)
+        except ValueError as error:
+            raise ValueError(
+                f"load: {self.filename} is no intact safetensors file: {error}"
+            ) from None
+        self._entries = header.entries
+        self._begin = header.data
+        notes = header.metadata
+        own = _FORMAT in notes
+        tied = notes.get(_TIED if own else _OLD_TIED, "{}")
+        self._aliases = _aliases(self.filename, tied, self._entries)
+        self.is_pytorch = not own and notes.get("format") == "pt"
+        self.metadata = {
+            key: text
+            for key, text in notes.items()
+            if not (key.startswith(_OWN) if own else key == _OLD_TIED)
+        }
+
+    def owner(self, name: str) -> str:
+        """The name that an array is stored under, which ties give other names."""
+        return self._aliases.get(name, name)
+
+    def __getitem__(self, name: str) -> NDArray:
+        entry = self._entries[self.owner(name)]
+        try:
+            return _safetensors.read_array(self._file, self._begin, entry)
+        except ValueError as error:
+            shown = _safetensors.shown(name)
+            raise ValueError(f"load: {shown} in {self.filename} {error}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in self._aliases
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._entries
+        yield from self._aliases
+
+    def __len__(self) -> int:
+        return len(self._entries) + len(self._aliases)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _checked(metadata: Any) -> dict[str, str]:
+    """A copy of metadata that a file can hold."""
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise TypeError(
+            f"save: metadata must map strings to strings; it is a {type(metadata).__name__}"
+        )
+    notes = dict(metadata or {})
+    for key, text in notes.items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise TypeError(f"save: metadata must map strings to strings, not {key!r} to {text!r}")
+        if key.startswith(_OWN):
+            raise ValueError(
+                f"save: metadata has the key {key!r}; those that begin with {_OWN!r} are "
+                "babygrad's own"
+            )
+        _check_text("metadata", key)
+        _check_text("metadata", text)
     return notes
+
+
+def _check_text(role: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"save: {role} {text!r} has half a surrogate pair, no character") from None
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"save: the name {name!r} is a {type(name).__name__}, not a string")
+    if name == _safetensors.METADATA:
+        raise ValueError(f"save: the name {name!r} is the format's own")
+    _check_text("the name", name)
+
+
+def _check_length(content: bytes) -> None:
+    length = int.from_bytes(content[: _safetensors.LENGTH_BYTES], "little")
+    if length > _safetensors.LONGEST_HEADER:
+        raise ValueError(
+            f"save: names and metadata take {length} bytes, more than the "
+            f"{_safetensors.LONGEST_HEADER} the format allows"
+        )
 
 
 def _untied(arrays: Mapping[str, Any]) -> tuple[dict[str, NDArray], dict[str, str]]:
@@ -150,11 +298,10 @@ def _untied(arrays: Mapping[str, Any]) -> tuple[dict[str, NDArray], dict[str, st
     tied: dict[str, str] = {}
     names: dict[Any, str] = {}
     for name, value in arrays.items():
-        given = array_of(value)
-        array = np.asarray(given)
-        if array.dtype.kind not in "biuf" or array.dtype.newbyteorder("=") not in _DTYPES.values():
+        _check_name(name)
+        array = checked(f"save: {name}", array_of(value))
+        if array.dtype.newbyteorder("=") not in _WRITTEN:
             raise TypeError(f"save: {name} has dtype {array.dtype}, which the format does not have")
-        checked(f"save: {name}", given)  # a mask would be lost
         first = names.setdefault(_identity(array), name)
         if first != name and array.size:
             tied[name] = first
@@ -168,65 +315,23 @@ def _identity(array: NDArray) -> Any:
     return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str
 
 
-def _rounded(name: str, array: NDArray, dtype: Any) -> NDArray:
-    """The nearest values of a type, those of bfloat16 as the upper halves of float32, uint16."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if dtype == "bfloat16":
-            narrow = _upper_halves(array)
-            values = _from_upper_halves(narrow)
-        else:
-            narrow = values = array.astype(dtype)
-    if (np.isinf(values) & np.isfinite(array)).any():
-        largest = np.abs(array[np.isfinite(array)]).max()
-        raise ValueError(f"save: {name} has values up to {largest:.4g}, too large for {dtype}")
-    return narrow
-
-
-def _upper_halves(array: NDArray) -> NDArray:
-    """The nearest bfloat16 numbers, ties to even, as uint16."""
-    values = array.astype(np.float32)
-    bits = values.view(np.uint32)
-    # A float64 is rounded twice. An odd last digit after the first time (von Neumann's rounding)
-    # keeps the second from taking what is a little off a tie for one.
-    inexact = (values != array) & (bits & 1 == 0) & ~np.isnan(array)
-    bits = np.where(inexact, np.where(abs(values) < abs(array), bits + 1, bits - 1), bits)
-    nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
-    return np.where(np.isnan(array), 0x7FC0, nearest).astype(np.uint16)
-
-
-def _from_upper_halves(halves: NDArray) -> NDArray:
-    return (halves.astype(np.uint32) << 16).view(np.float32)
-
-
 def _as_bfloat16(content: bytes, names: list[str]) -> bytes:
     """A file in which uint16 arrays are declared bfloat16, which numpy and so the writer lack."""
     header = _header(content)
     for name in names:
         header[name]["dtype"] = "BF16"
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % _HEADER_LENGTH)  # the numbers stay aligned
-    begin = _HEADER_LENGTH + int.from_bytes(content[:_HEADER_LENGTH], "little")
-    return len(text).to_bytes(_HEADER_LENGTH, "little") + text + content[begin:]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file beside `path` and move it there when it is safe on the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    text += b" " * (-len(text) % _safetensors.LENGTH_BYTES)  # the numbers stay aligned
+    begin = _safetensors.LENGTH_BYTES + int.from_bytes(
+        content[: _safetensors.LENGTH_BYTES], "little"
+    )
+    return len(text).to_bytes(_safetensors.LENGTH_BYTES, "little") + text + content[begin:]
 
 
 def _refuse_pickle(filename: PathLike, content: bytes) -> None:
     """Raise for what pickle, torch.save and numpy.savez write; the last two are zip files."""
     pickled = content[:1] == b"\x80" and content[1:2] and content[1] in _PICKLE_PROTOCOLS
-    is_header = content[_HEADER_LENGTH : _HEADER_LENGTH + 1] == b"{"
+    is_header = content[_safetensors.LENGTH_BYTES : _safetensors.LENGTH_BYTES + 1] == b"{"
     if (pickled and not is_header) or content[:4] == b"PK\x03\x04":
         kind = "a pickle file" if pickled else "a zip file, as torch.save writes to hold a pickle"
         raise ValueError(
@@ -236,40 +341,24 @@ def _refuse_pickle(filename: PathLike, content: bytes) -> None:
 
 
 def _header(content: bytes) -> dict[str, Any]:
-    """The header, of which safetensors has checked all but that no key occurs twice."""
-
-    def unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in result:
-                raise ValueError(f"its header has the key {key!r} twice")
-            result[key] = value
-        return result
-
-    length = int.from_bytes(content[:_HEADER_LENGTH], "little")
-    text = content[_HEADER_LENGTH : _HEADER_LENGTH + length]
-    header: dict[str, Any] = json.loads(text, object_pairs_hook=unique)
+    """The header of what safetensors wrote."""
+    length = int.from_bytes(content[: _safetensors.LENGTH_BYTES], "little")
+    header: dict[str, Any] = json.loads(
+        content[_safetensors.LENGTH_BYTES : _safetensors.LENGTH_BYTES + length]
+    )
     return header
 
 
-def _array(filename: PathLike, name: str, entry: Mapping[str, Any]) -> NDArray:
-    dtype = _DTYPES.get(entry["dtype"])
-    if dtype is None:
-        raise ValueError(
-            f"load: {name} in {filename} has the dtype {entry['dtype']}, not supported"
-        )
-    array: NDArray = np.frombuffer(entry["data"], np.dtype(dtype).newbyteorder("<")).astype(
-        dtype, copy=False
-    )
-    if entry["dtype"] == "BF16":
-        array = _from_upper_halves(array)
-    return array.reshape(entry["shape"])
-
-
-def _aliases(filename: PathLike, header: Mapping[str, Any]) -> dict[str, str]:
-    notes = header.get("__metadata__", {})
+def _aliases(filename: PathLike, text: str, entries: Mapping[str, Any]) -> dict[str, str]:
+    """The names that a file gives a second time, each with the one that its array has."""
+    problem = f"load: {filename} has broken metadata {_TIED!r}"
     try:
-        tied: dict[str, str] = json.loads(notes.get(_TIED, "{}"))
-    except ValueError as error:
-        raise ValueError(f"load: {filename} has broken metadata {_TIED!r}: {error}") from None
+        tied = json.loads(text, object_pairs_hook=_safetensors.unique)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{problem}: {error}") from None
+    if not isinstance(tied, dict) or not all(isinstance(name, str) for name in tied.values()):
+        raise ValueError(f"{problem}: they must map names to names")
+    for alias, name in tied.items():
+        if name not in entries or alias in entries:
+            raise ValueError(f"load: {filename} ties {alias!r} to {name!r}, which does not fit")
     return tied
