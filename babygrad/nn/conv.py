@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from babygrad import init, ops
+from babygrad.nn._state import Layout
 from babygrad.nn.module import Module, Parameter
 from babygrad.ops._fused import Sizes, counts_of
 from babygrad.tensor import Tensor
@@ -28,6 +29,10 @@ class Conv(Module):
     bias : Parameter (out_channels,), or None
         Uniform on +-1 / sqrt(in_channels K K) at first.
     """
+
+    layouts: ClassVar = {
+        "weight": Layout("nn.Conv", "(K, K, in, out)", "(out, in, K, K)", ".transpose(2, 3, 1, 0)")
+    }
 
     def __init__(
         self,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from babygrad import init, ops
+from babygrad.nn._state import Layout
 from babygrad.nn.module import Module, Parameter
 from babygrad.tensor import Tensor
 
@@ -36,6 +37,11 @@ class Linear(Module):
     >>> nn.Linear(3, 2)(Tensor.ones(4, 3)).shape
     (4, 2)
     """
+
+    layouts: ClassVar = {
+        "weight": Layout("nn.Linear", "(in, out)", "(out, in)", ".T"),
+        "bias": Layout("nn.Linear", "(1, out)", "(out,)", ".reshape(1, -1)"),
+    }
 
     def __init__(
         self,

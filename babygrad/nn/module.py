@@ -2,19 +2,24 @@
 
 A module is any object with a `forward`. What belongs to it is found, not registered: parameters,
 buffers and layers are looked up in its attributes and in the lists, tuples and dicts among them,
-so that a subclass works even if it forgot `super().__init__()`.
+so that a subclass works even if it forgot `super().__init__()`. What is a buffer is decided once,
+when the constructor has returned.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
+from abc import ABCMeta
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self, TypeGuard
 
 from babygrad.device import find
-from babygrad.nn._state import LoadReport, load_into
+from babygrad.nn._state import Layout, LoadReport, load_into
 from babygrad.tensor import NDArray, Tensor
 
+# Types of settings, which are most attributes and hold no tensor.
+_SETTINGS = frozenset((bool, int, float, str, type(None)))
 _LOCATED = ValueError, TypeError, IndexError, RuntimeError
 
 
@@ -43,13 +48,40 @@ class Parameter(Tensor):
         super().__init__(data, device=device, dtype=dtype, requires_grad=requires_grad)
 
 
-class Module:
+class ModuleType(ABCMeta):
+    """The class of module classes: notes the buffers when a constructor has returned.
+
+    It derives from ABCMeta so that a module can be an abstract base class too.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        module = super().__call__(*args, **kwargs)
+        module._note_buffers()
+        return module
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """That of `__init__`, which `inspect` would take from `__call__` otherwise."""
+        signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return signature.replace(parameters=[*signature.parameters.values()][1:])
+
+
+class Module(metaclass=ModuleType):
     """The base class of layers and models.
 
     A subclass creates its parameters and layers in `__init__` and computes in `forward`; the module
-    is then called like a function. An attribute that is a `Parameter` is learned. Any other Tensor
-    without a graph is a buffer: saved with the model and not learned. Errors that `forward` raises
-    name the layer by its path from the module that was called.
+    is then called like a function. Errors that `forward` raises name the layer by its path from the
+    module that was called.
+
+    What a model's state is, which `state_dict` and `save` contain:
+
+    - Parameters. An attribute that is a `Parameter` is learned, whenever it was set.
+    - Buffers, which are not learned. An attribute that was a Tensor when `__init__` returned, no
+      Parameter and without a graph, is a buffer; so is what `register_buffer` sets. It stays one
+      when `forward` replaces it. The same holds for lists, tuples and dicts, by their entries.
+
+    Any other Tensor is no state: a hidden state that was None in `__init__`, a list of losses, what
+    is set from outside once the module exists (`model.extra = tensor`; use `register_buffer`).
 
     Examples
     --------
@@ -70,6 +102,9 @@ class Module:
     training = True
     # Keys of other libraries' files that say nothing to this layer.
     ignored_keys: tuple[str, ...] = ()
+    # The parameters that PyTorch's layer of this name stores in another layout.
+    layouts: ClassVar[Mapping[str, Layout]] = {}
+    _buffer_names: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
         self.training = True
@@ -107,12 +142,24 @@ class Module:
         stack = [(str(k), v) for k, v in reversed([*self._attributes().items()])]
         while stack:
             name, value = stack.pop()
+            if value.__class__ in _SETTINGS:
+                continue
             if isinstance(value, Tensor | Module):
                 yield name, value
             elif isinstance(value, list | tuple):
                 stack += [(f"{name}.{i}", v) for i, v in reversed([*enumerate(value)])]
             elif isinstance(value, dict):
                 stack += [(f"{name}.{k}", v) for k, v in reversed(value.items())]
+
+    def _note_buffers(self) -> None:
+        """Make a buffer of every Tensor held directly that is no Parameter and has no graph."""
+        names = {
+            name
+            for name, value in self._members()
+            if isinstance(value, Tensor) and value._node is None and not _is_parameter(value)
+        }
+        if names:
+            self._buffer_names |= names
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """The module, under the name `prefix`, and all below it, each once, parents first."""
@@ -134,17 +181,17 @@ class Module:
     def _named_tensors(
         self, prefix: str = "", above: tuple[Module, ...] = ()
     ) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor without a graph, under every name it has, in the order of the attributes."""
+        """Parameters and buffers, under every name they have, in the order of the attributes."""
         for name, value in self._members():
             if isinstance(value, Module):
                 if value is not self and not any(value is module for module in above):
                     yield from value._named_tensors(f"{prefix}{name}.", (*above, self))
-            elif value._node is None:
+            elif _is_parameter(value) or name in self._buffer_names:
                 yield prefix + name, value
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """The parameters, each once, under the first of its names."""
-        return _unique((n, t) for n, t in self._named_tensors() if isinstance(t, Parameter))
+        return _unique((n, t) for n, t in self._named_tensors() if _is_parameter(t))
 
     def parameters(self) -> list[Parameter]:
         """The parameters, each once."""
@@ -152,20 +199,24 @@ class Module:
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """The tensors that are state and not learned, such as running averages; each once."""
-        return _unique((n, t) for n, t in self._named_tensors() if not isinstance(t, Parameter))
+        return _unique((n, t) for n, t in self._named_tensors() if not _is_parameter(t))
 
     def buffers(self) -> list[Tensor]:
         """The buffers, each once."""
         return [buffer for _, buffer in self.named_buffers()]
 
     def register_buffer(self, name: str, tensor: Tensor | None) -> None:
-        """Set an attribute that is state and not learned; it stops requiring grad."""
+        """Set an attribute that is state and not learned; the tensor stops requiring grad.
+
+        With None the name is registered: a Tensor that is set later is saved.
+        """
         if isinstance(tensor, Parameter) or not isinstance(tensor, Tensor | None):
             raise TypeError(
                 f"register_buffer: {name} is a {type(tensor).__name__}; it must be a Tensor "
                 "that is no Parameter, or None"
             )
         setattr(self, name, None if tensor is None else tensor.requires_grad_(False))
+        self._buffer_names |= {name}
 
     # ----- What it does to all of them -----
 
@@ -192,10 +243,15 @@ class Module:
         return self
 
     def to(self, device: str) -> Self:
-        """Move all parameters and buffers; they stay the same objects, and nothing is copied."""
+        """Move all parameters and buffers, and other tensors without a graph that are kept.
+
+        They stay the same objects, and nothing is copied.
+        """
         target = find(device)
-        for _, tensor in self._named_tensors():
-            tensor._device = target
+        for module in Module.modules(self):
+            for _, value in module._members():
+                if isinstance(value, Tensor) and value._node is None:
+                    value._device = target
         return self
 
     def zero_grad(self) -> None:
@@ -215,8 +271,11 @@ class Module:
         Parameters
         ----------
         state_dict : mapping of str to array or Tensor
+            In babygrad's layout, which no shape decides: a Linear's weight is (in, out). PyTorch's
+            own tensors load too, where its layer has the same layout.
         strict : bool
-            Whether every name must be there, and no other.
+            Whether every name must be there, and no other. A tensor that the module has under
+            several names is there when one of them is.
 
         Returns
         -------
@@ -226,16 +285,17 @@ class Module:
         Raises
         ------
         ValueError
-            With every name that is missing, unexpected or of another shape, and what was probably
-            meant; the module has not been changed then.
+            With every name that is missing, unexpected, of another shape or in PyTorch's layout
+            where that is another, and what was probably meant; nothing has been changed then.
         """
-        ignored = {
-            f"{path}.{key}" if path else key
-            for path, module in self.named_modules()
-            for key in module.ignored_keys
-        }
-        given = {key: value for key, value in state_dict.items() if key not in ignored}
-        return load_into(dict(self._named_tensors()), given, strict)
+        ignored: set[str] = set()
+        layouts: dict[int, Layout] = {}
+        for path, module in self.named_modules():
+            ignored.update(f"{path}.{key}" if path else key for key in module.ignored_keys)
+            layouts |= {id(getattr(module, name)): x for name, x in module.layouts.items()}
+        tensors = dict(self._named_tensors())
+        own = {name: layouts[id(t)] for name, t in tensors.items() if id(t) in layouts}
+        return load_into(tensors, state_dict, strict, ignored, own)
 
     def save(
         self,
@@ -253,10 +313,16 @@ class Module:
         serialization.save_file(arrays, filename, metadata, dtype)
 
     def load(self, filename: str | os.PathLike[str], strict: bool = True) -> LoadReport:
-        """Read parameters and buffers from a safetensors file; see `load_state_dict`."""
+        """Read parameters and buffers from a safetensors file; see `load_state_dict`.
+
+        What the module does not have is not read, and may be of any type. A file whose metadata
+        say that it is PyTorch's, `{"format": "pt"}`, is refused for layers whose layout is another,
+        such as Linear; the message has the line that converts each array.
+        """
         from babygrad import serialization
 
-        return self.load_state_dict(serialization.load_file(filename), strict)
+        with serialization.Archive(filename) as archive:
+            return self.load_state_dict(archive, strict)
 
     # ----- As text -----
 
@@ -289,6 +355,10 @@ class Module:
 def _is_setting(value: Any) -> bool:
     parts = value if isinstance(value, tuple) and value else (value,)
     return all(isinstance(part, bool | int | float | str) for part in parts)
+
+
+def _is_parameter(tensor: Tensor) -> TypeGuard[Parameter]:
+    return isinstance(tensor, Parameter)
 
 
 def _unique(named: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
