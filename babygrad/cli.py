@@ -1,15 +1,21 @@
 """The command line: `babygrad train` trains a network on digits, `babygrad devices` looks around.
 
-Bad input ends with exit code 2 and one line on stderr, a training that diverges with code 1.
+Whatever fails ends with one line on stderr and an exit code: 2 for bad input; 1 for a training that
+diverges, weights that could not be saved where they were to be, and output that cannot be written;
+130 for Ctrl-C. A reader that has closed the pipe ends it without a line, with 141. The weights of a
+training that was cut short, by Ctrl-C or for want of a reader, are saved as they are then.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import math
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +27,7 @@ from babygrad.data import DataLoader, MNISTDataset, RandomCrop, mnist5k
 from babygrad.data.mnist import mnist_folder
 from babygrad.device import Device, find
 from babygrad.models import DigitsCNN, DigitsMLP
-from babygrad.nn import SoftmaxLoss
+from babygrad.nn import Module, SoftmaxLoss
 from babygrad.optim import Adam, CosineLR, LinearWarmup
 from babygrad.trainer import Trainer
 
@@ -38,6 +44,10 @@ BATCH_SIZE = 64
 LEARNING_RATE = 3e-3
 SHIFT = 2
 
+INTERRUPTED = 130  # what a shell reports of a program that SIGINT ended
+READER_GONE = 141  # and of one that SIGPIPE did
+LONGEST_NAME = 100  # bytes of a name that is taken where another one failed
+
 Result = TypeVar("Result")
 
 
@@ -47,13 +57,47 @@ class BadInput(Exception):  # noqa: N818 - the input is bad, the program is not 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, by default the program's own, and return the exit code."""
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # it was closed when the program began
+            setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr does: a file's name may have characters that the output's encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("babygrad: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _discard_output()
+        return READER_GONE
+    except OSError as error:
+        _discard_output()
+        print(f"babygrad: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except BadInput as error:
-        # Some reasons have several lines; the promise is one.
-        print(f"babygrad {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        _complain(arguments.command, error)
         return 2
+
+
+def _complain(command: str, error: object) -> None:
+    # Some reasons have several lines; the promise is one.
+    print(f"babygrad {command}: {' '.join(str(error).split())}", file=sys.stderr)
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from trying again, when it ends, to write what cannot be written."""
+    with contextlib.suppress(OSError, ValueError):  # a stdout that is no file of the system's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # ----- babygrad train -----
@@ -95,13 +139,68 @@ def _train(
     try:
         history = trainer.fit(arguments.epochs)
     except RuntimeError as error:
-        print(f"babygrad train: {error}", file=sys.stderr)
+        _complain("train", error)
         return 1
-    speed = len(history["loss"]) * len(train_set) / (time.perf_counter() - begin)
+    except OSError:  # of what it prints
+        _save(model, out)
+        raise
+    epochs = len(history["loss"])
+    speed = epochs * len(train_set) / (time.perf_counter() - begin)
+    saved = _save(model, out)  # before anything else can fail
     accuracy = trainer.evaluate(test_loader)
-    model.save(out)
-    print(f"test accuracy {100 * accuracy:.2f} %, {speed:,.0f} samples/s, saved {out}")
-    return 0
+    place = "not saved" if saved is None else f"saved {saved}"
+    print(f"test accuracy {100 * accuracy:.2f} %, {speed:,.0f} samples/s, {place}")
+    if epochs < arguments.epochs:
+        return INTERRUPTED
+    return 0 if saved == out else 1
+
+
+def _save(model: Module, out: Path) -> Path | None:
+    """Save the weights in `out`, or where there is room for them; the place, or None.
+
+    One line on stderr says so when it is not `out`.
+    """
+    try:
+        model.save(out)
+        return out
+    except OSError as error:
+        reason = f"--out {out}: {error.strerror or error}"
+    place = _saved_elsewhere(model, out)
+    if place is None:
+        what = "the weights are lost: the current and the temporary folder did not take them either"
+    else:
+        what = f"the weights are saved as {place} instead"
+    _complain("train", f"{reason}; {what}")
+    return place
+
+
+def _saved_elsewhere(model: Module, out: Path) -> Path | None:
+    """The place in the current or in a temporary folder that took the weights, or None."""
+    with contextlib.suppress(OSError):
+        place = _free_name(Path(), out)
+        model.save(place)
+        return place
+    with contextlib.suppress(OSError):
+        folder = Path(tempfile.mkdtemp(prefix="babygrad-"))
+        place = _free_name(folder, out)
+        try:
+            model.save(place)
+        except OSError:
+            folder.rmdir()
+            raise
+        return place
+    return None
+
+
+def _free_name(folder: Path, path: Path) -> Path:
+    """A name in a folder that nothing has, like that of `path` and not as long."""
+    stem = os.fsencode(path.stem)[:LONGEST_NAME].decode(errors="ignore")
+    suffix = os.fsencode(path.suffix)[:LONGEST_NAME].decode(errors="ignore")
+    place, count = folder / f"{stem}{suffix}", 1
+    while os.path.lexists(place):
+        count += 1
+        place = folder / f"{stem}-{count}{suffix}"
+    return place
 
 
 def _digits(folder: Path | None) -> tuple[MNISTDataset, MNISTDataset]:
@@ -123,10 +222,11 @@ def _digits(folder: Path | None) -> tuple[MNISTDataset, MNISTDataset]:
 
 def _check_writable(out: Path) -> None:
     """Find out before the training, not after it, that its result cannot be saved."""
-    if out.is_dir():
+    if os.path.isdir(out):  # Path.is_dir raises for a name that is too long
         raise BadInput(f"--out {out}: this is a folder")
-    if not os.access(out.parent, os.W_OK):
-        raise BadInput(f"--out {out}: the folder {out.parent} does not exist or is not writable")
+    folder = Path(os.path.realpath(out)).parent if os.path.islink(out) else out.parent
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        raise BadInput(f"--out {out}: the folder {folder} does not exist or is not writable")
 
 
 def _checked(call: Callable[..., Result], *arguments: Any) -> Result:

@@ -144,8 +144,11 @@ def _tie_problems(tensors: Mapping[str, Tensor], values: Mapping[str, NDArray]) 
 
 
 def _write(target: Tensor, value: NDArray) -> None:
-    """Copy into the target's own array, so that whoever holds it sees the new values."""
-    if target._data.flags.writeable:
+    """Copy into the target's own array, so that whoever holds it sees the new values.
+
+    The array of a result may be a view of an input's; a buffer that is one gets a new array.
+    """
+    if target._data.flags.writeable and target._node is None:
         target._data[...] = value
         target._touch()
     else:
