@@ -79,9 +79,6 @@ def save_file(
     >>> load_file(path)
     {'w': array([  1., 300.], dtype=float32)}
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save
-
     if dtype is not None and dtype not in _STORED:
         raise ValueError(f"save: dtype (={dtype!r}) must be one of {', '.join(_STORED)}")
     notes = _checked(metadata)
@@ -91,13 +88,7 @@ def save_file(
     notes[_FORMAT] = "1"
     if tied:
         notes[_TIED] = json.dumps(tied)
-    try:
-        content = save(written, notes)
-    except SafetensorError as error:  # of what has passed the checks, a header that is too long
-        raise ValueError(f"save: the format cannot hold the names and metadata: {error}") from None
-    if dtype == "bfloat16":
-        content = _as_bfloat16(content, rounded)
-    _check_length(content)
+    content = _content(written, notes, rounded if dtype == "bfloat16" else [])
     _files.replace(Path(filename), content)
 
 
@@ -283,13 +274,24 @@ def _check_name(name: Any) -> None:
     _check_text("the name", name)
 
 
-def _check_length(content: bytes) -> None:
+def _content(written: dict[str, NDArray], notes: dict[str, str], halves: list[str]) -> bytes:
+    """The bytes of a file; `halves` names the arrays of uint16 that are bfloat16."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    try:
+        content = save(written, notes)
+    except SafetensorError as error:  # of what has passed the checks, a header that is too long
+        raise ValueError(f"save: the format cannot hold the names and metadata: {error}") from None
+    if halves:
+        content = _as_bfloat16(content, halves)
     length = int.from_bytes(content[: _safetensors.LENGTH_BYTES], "little")
     if length > _safetensors.LONGEST_HEADER:
         raise ValueError(
             f"save: names and metadata take {length} bytes, more than the "
             f"{_safetensors.LONGEST_HEADER} the format allows"
         )
+    return content
 
 
 def _untied(arrays: Mapping[str, Any]) -> tuple[dict[str, NDArray], dict[str, str]]:

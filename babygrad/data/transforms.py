@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from babygrad import random
+from babygrad.ops._settings import number
 from babygrad.tensor import NDArray
 
 
@@ -31,7 +32,7 @@ class RandomFlipHorizontal:
     """
 
     def __init__(self, p: float = 0.5, generator: random.Generator | None = None) -> None:
-        if not 0 <= p <= 1:
+        if not 0 <= number("RandomFlipHorizontal", "p", p) <= 1:
             raise ValueError(f"RandomFlipHorizontal: p (={p!r}) must be between 0 and 1")
         random.check_generator("RandomFlipHorizontal", generator)
         self.p = p

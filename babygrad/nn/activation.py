@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from babygrad import ops
 from babygrad.nn.module import Module
+from babygrad.ops._settings import check_axis_types, check_bounds, number
+from babygrad.ops.activation import check_approximate
 from babygrad.tensor import Tensor
 
 
@@ -19,7 +21,7 @@ class LeakyReLU(Module):
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
-        self.negative_slope = negative_slope
+        self.negative_slope = number(type(self).__name__, "negative_slope", negative_slope)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.leaky_relu(x, self.negative_slope)
@@ -30,7 +32,7 @@ class ELU(Module):
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
-        self.alpha = alpha
+        self.alpha = number(type(self).__name__, "alpha", alpha)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.elu(x, self.alpha)
@@ -41,6 +43,7 @@ class GELU(Module):
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
+        check_approximate(type(self).__name__, approximate)
         self.approximate = approximate
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,6 +83,7 @@ class Hardtanh(Module):
 
     def __init__(self, low: float = -1.0, high: float = 1.0) -> None:
         super().__init__()
+        check_bounds(type(self).__name__, low, high)
         self.low = low
         self.high = high
 
@@ -92,6 +96,7 @@ class Softmax(Module):
 
     def __init__(self, axis: int = -1) -> None:
         super().__init__()
+        check_axis_types(type(self).__name__, axis)
         self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,6 +108,7 @@ class LogSoftmax(Module):
 
     def __init__(self, axis: int = -1) -> None:
         super().__init__()
+        check_axis_types(type(self).__name__, axis)
         self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:

@@ -73,6 +73,8 @@ class Residual(Module):
 
     def __init__(self, fn: Module) -> None:
         super().__init__()
+        if not callable(fn):
+            raise TypeError(f"Residual: fn is a {type(fn).__name__}, not a Module")
         self.fn = fn
 
     def forward(self, x: Tensor) -> Tensor:

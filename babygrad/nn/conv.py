@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 from babygrad import init, ops
 from babygrad.nn._state import Layout
 from babygrad.nn.module import Module, Parameter
-from babygrad.ops._fused import Sizes, counts_of
+from babygrad.ops._fused import Sizes, counts_of, pair_of
+from babygrad.ops._settings import count_of
+from babygrad.ops.conv import check_output_padding, in_a_row, movement
 from babygrad.tensor import Tensor
 
 
@@ -45,10 +47,11 @@ class Conv(Module):
         dtype: Any = "float32",
     ) -> None:
         super().__init__()
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = kernel_size[0] if isinstance(kernel_size, tuple) else kernel_size
-        self.stride = stride[0] if isinstance(stride, tuple) else stride
+        name = type(self).__name__
+        self.in_channels = count_of(name, "in_channels", in_channels)
+        self.out_channels = count_of(name, "out_channels", out_channels)
+        self.kernel_size = count_of(name, "kernel_size", _first(kernel_size))
+        self.stride = count_of(name, "stride", _first(stride))
         self.padding = (self.kernel_size - 1) // 2
         area = self.kernel_size**2
         weight = init.kaiming_uniform(
@@ -90,14 +93,16 @@ class _ConvNd(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        self.in_channels = count_of(name, "in_channels", in_channels)
+        self.out_channels = count_of(name, "out_channels", out_channels)
+        count_of(name, "groups", groups)
+        if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{name}: in_channels (={in_channels}) and out_channels (={out_channels}) "
                 f"must be divisible by groups (={groups})"
             )
-        self.in_channels = in_channels
-        self.out_channels = out_channels
         self.kernel_size = counts_of(name, "kernel_size", kernel_size, self.rank)
+        self._check_movement(name, stride, padding, dilation)
         self.stride = stride
         self.padding = padding
         self.dilation = dilation
@@ -113,11 +118,18 @@ class _ConvNd(Module):
         self.weight = Parameter(weight)
         self.bias = _bias(fan_in, out_channels, device, dtype) if bias else None
 
+    def _check_movement(self, name: str, stride: Any, padding: Any, dilation: Any) -> None:
+        """Raise unless the kernel can move so over an image that is large enough."""
+        movement(name, self.kernel_size, stride, padding, dilation)
+
 
 class Conv1d(_ConvNd):
     """`ops.conv1d` with a weight (O, C / groups, K) and a bias (O,); x is (N, C, L)."""
 
     rank = 1
+
+    def _check_movement(self, name: str, stride: Any, padding: Any, dilation: Any) -> None:
+        movement(name, (1, *self.kernel_size), *in_a_row(name, stride, padding, dilation))
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.conv1d(
@@ -183,7 +195,12 @@ class ConvTranspose2d(_ConvNd):
             device,
             dtype,
         )
+        check_output_padding(type(self).__name__, output_padding, stride, dilation)
         self.output_padding = output_padding
+
+    def _check_movement(self, name: str, stride: Any, padding: Any, dilation: Any) -> None:
+        pair_of(name, "padding", padding, 0)  # has no "same" and "valid"
+        super()._check_movement(name, stride, padding, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.conv_transpose2d(
@@ -196,6 +213,11 @@ class ConvTranspose2d(_ConvNd):
             self.groups,
             self.dilation,
         )
+
+
+def _first(sizes: Any) -> Any:
+    """The first element of a tuple or list, anything else as it is."""
+    return sizes[0] if isinstance(sizes, tuple | list) and sizes else sizes
 
 
 def _bias(fan_in: int, channels: int, device: str | None, dtype: Any) -> Parameter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from babygrad import ops
 from babygrad.nn.module import Module
+from babygrad.ops._settings import check_probability
 from babygrad.tensor import Tensor
 
 
@@ -15,6 +16,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
+        check_probability(type(self).__name__, "p", p)
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:

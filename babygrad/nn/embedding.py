@@ -6,6 +6,8 @@ from typing import Any
 
 from babygrad import ops
 from babygrad.nn.module import Module, Parameter
+from babygrad.ops._settings import count_of
+from babygrad.ops.embedding import check_padding_idx
 from babygrad.tensor import Tensor
 
 
@@ -33,8 +35,10 @@ class Embedding(Module):
         dtype: Any = "float32",
     ) -> None:
         super().__init__()
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
+        name = type(self).__name__
+        self.num_embeddings = count_of(name, "num_embeddings", num_embeddings, 0)
+        self.embedding_dim = count_of(name, "embedding_dim", embedding_dim, 0)
+        check_padding_idx(name, padding_idx, num_embeddings)
         self.padding_idx = padding_idx
         weight = Tensor.randn(num_embeddings, embedding_dim, device=device, dtype=dtype)
         if padding_idx is not None:

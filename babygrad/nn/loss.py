@@ -6,6 +6,8 @@ from typing import Any
 
 from babygrad import ops
 from babygrad.nn.module import Module
+from babygrad.ops._common import whole
+from babygrad.ops._settings import check_positive, check_probability, check_reduction
 from babygrad.tensor import Tensor
 
 
@@ -32,6 +34,10 @@ class CrossEntropyLoss(Module):
         axis: int = 1,
     ) -> None:
         super().__init__()
+        name = type(self).__name__
+        _check_classes(name, ignore_index, axis)
+        check_probability(name, "label_smoothing", label_smoothing)
+        check_reduction(name, reduction)
         self.weight = weight
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
@@ -61,6 +67,9 @@ class NLLLoss(Module):
         axis: int = 1,
     ) -> None:
         super().__init__()
+        name = type(self).__name__
+        _check_classes(name, ignore_index, axis)
+        check_reduction(name, reduction)
         self.weight = weight
         self.ignore_index = ignore_index
         self.reduction = reduction
@@ -75,6 +84,7 @@ class MSELoss(Module):
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
+        check_reduction(type(self).__name__, reduction)
         self.reduction = reduction
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
@@ -86,6 +96,7 @@ class L1Loss(Module):
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
+        check_reduction(type(self).__name__, reduction)
         self.reduction = reduction
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
@@ -97,6 +108,9 @@ class HuberLoss(Module):
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__()
+        name = type(self).__name__
+        check_reduction(name, reduction)
+        check_positive(name, "delta", delta)
         self.reduction = reduction
         self.delta = delta
 
@@ -114,6 +128,7 @@ class BCEWithLogitsLoss(Module):
         pos_weight: Tensor | None = None,
     ) -> None:
         super().__init__()
+        check_reduction(type(self).__name__, reduction)
         self.weight = weight
         self.reduction = reduction
         self.pos_weight = pos_weight
@@ -127,8 +142,15 @@ class KLDivLoss(Module):
 
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__()
+        check_reduction(type(self).__name__, reduction, "batchmean")
         self.reduction = reduction
         self.log_target = log_target
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
         return ops.kl_div(x, target, self.reduction, self.log_target)
+
+
+def _check_classes(name: str, ignore_index: Any, axis: Any) -> None:
+    """Raise unless the label that does not count and the axis of the classes are integers."""
+    whole(name, "ignore_index", ignore_index)
+    whole(name, "axis", axis)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any, ClassVar
 
 from babygrad import ops
 from babygrad.nn.module import Module, Parameter
+from babygrad.ops._settings import check_eps, count_of
+from babygrad.ops.normalization import check_batch_norm, divides, normalized_sizes
 from babygrad.tensor import Tensor
 
 
@@ -79,11 +80,9 @@ class BatchNorm(Module):
         unbiased: bool = False,
     ) -> None:
         super().__init__()
-        if momentum is not None and not (isinstance(momentum, Real) and 0 <= momentum <= 1):
-            raise ValueError(
-                f"{type(self).__name__}: momentum (={momentum!r}) must lie in [0, 1], or be None"
-            )
-        self.dim = dim
+        name = type(self).__name__
+        self.dim = count_of(name, "dim", dim, 0)
+        check_batch_norm(name, eps, momentum)
         self.eps = eps
         self.momentum = momentum
         self.unbiased = unbiased
@@ -163,6 +162,8 @@ class LayerNorm(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        normalized_sizes(type(self).__name__, normalized_shape)
+        check_eps(type(self).__name__, eps)
         self.normalized_shape = normalized_shape
         self.eps = eps
         self.weight, self.bias = _affine(normalized_shape, True, bias, device, dtype)
@@ -192,6 +193,8 @@ class RMSNorm(Module):
         dtype: Any = "float32",
     ) -> None:
         super().__init__()
+        normalized_sizes(type(self).__name__, normalized_shape)
+        check_eps(type(self).__name__, eps)
         self.normalized_shape = normalized_shape
         self.eps = eps
         self.weight, _ = _affine(normalized_shape, True, False, device, dtype)
@@ -220,8 +223,14 @@ class GroupNorm(Module):
         dtype: Any = "float32",
     ) -> None:
         super().__init__()
+        name = type(self).__name__
         self.num_groups = num_groups
-        self.num_channels = num_channels
+        self.num_channels = count_of(name, "num_channels", num_channels, 0)
+        if not divides(name, num_groups, num_channels):
+            raise ValueError(
+                f"{name}: num_groups (={num_groups}) must divide num_channels (={num_channels})"
+            )
+        check_eps(name, eps)
         self.eps = eps
         self.weight, self.bias = _affine(num_channels, True, True, device, dtype)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from babygrad import ops
 from babygrad.nn.module import Module
+from babygrad.ops._fused import pair_of
+from babygrad.ops.pooling import output_sizes, window_settings
 from babygrad.tensor import Tensor
 
 
@@ -21,6 +23,9 @@ class MaxPool2d(Module):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
+        name = type(self).__name__
+        window_settings(name, kernel_size, stride, padding)
+        pair_of(name, "dilation", dilation)
         self.kernel_size = kernel_size
         self.stride = stride
         self.padding = padding
@@ -45,6 +50,7 @@ class AvgPool2d(Module):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__()
+        window_settings(type(self).__name__, kernel_size, stride, padding)
         self.kernel_size = kernel_size
         self.stride = stride
         self.padding = padding
@@ -62,6 +68,7 @@ class AdaptiveAvgPool2d(Module):
 
     def __init__(self, output_size: Any) -> None:
         super().__init__()
+        output_sizes(type(self).__name__, output_size, (1, 1))
         self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from babygrad import init, ops
 from babygrad.nn.module import Module, Parameter
+from babygrad.ops._settings import check_choice, check_probability, count_of
 from babygrad.tensor import Tensor
 
 State = tuple[Tensor, ...]  # h, and for an LSTM also c, each (N, hidden)
@@ -52,9 +53,11 @@ class _Recurrent(Module):
         dtype: Any = "float32",
     ) -> None:
         super().__init__()
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
+        name = type(self).__name__
+        self.input_size = count_of(name, "input_size", input_size)
+        self.hidden_size = count_of(name, "hidden_size", hidden_size)
+        self.num_layers = count_of(name, "num_layers", num_layers)
+        check_probability(name, "dropout", dropout)
         self.bias = bias
         self.batch_first = batch_first
         self.dropout = dropout
@@ -173,8 +176,7 @@ class RNN(_Recurrent):
         nonlinearity: str = "tanh",
         **settings: Any,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"RNN: nonlinearity (={nonlinearity!r}) must be 'tanh' or 'relu'")
+        check_choice(type(self).__name__, "nonlinearity", nonlinearity, "tanh", "relu")
         super().__init__(input_size, hidden_size, num_layers, **settings)
         self.nonlinearity = nonlinearity
 

@@ -12,6 +12,7 @@ from babygrad import init, ops
 from babygrad.nn.dropout import Dropout
 from babygrad.nn.module import Module, Parameter
 from babygrad.nn.norm import LayerNorm
+from babygrad.ops._settings import check_choice, check_probability, count_of
 from babygrad.ops.attention import join_heads, split_heads
 from babygrad.tensor import Tensor
 
@@ -79,13 +80,14 @@ class MultiHeadAttention(Module):
         dtype: Any = "float32",
     ) -> None:
         super().__init__()
-        if num_heads < 1 or embed_dim % num_heads:
+        name = type(self).__name__
+        self.embed_dim = count_of(name, "embed_dim", embed_dim)
+        self.num_heads = count_of(name, "num_heads", num_heads)
+        if embed_dim % num_heads:
             raise ValueError(
-                f"MultiHeadAttention: embed_dim (={embed_dim}) must be divisible by "
-                f"num_heads (={num_heads})"
+                f"{name}: embed_dim (={embed_dim}) must be divisible by num_heads (={num_heads})"
             )
-        self.embed_dim = embed_dim
-        self.num_heads = num_heads
+        check_probability(name, "dropout", dropout)
         self.dropout = dropout
         self.in_proj_weight = Parameter(
             init.xavier_uniform(
@@ -176,11 +178,11 @@ class TransformerBlock(Module):
         dtype: Any = "float32",
     ) -> None:
         super().__init__()
-        if activation not in ("gelu", "relu"):
-            raise ValueError(
-                f"TransformerBlock: activation (={activation!r}) must be 'gelu' or 'relu'"
-            )
-        hidden = 4 * dim if hidden is None else hidden
+        name = type(self).__name__
+        check_choice(name, "activation", activation, "gelu", "relu")
+        check_probability(name, "dropout", dropout)
+        count_of(name, "dim", dim)
+        hidden = 4 * dim if hidden is None else count_of(name, "hidden", hidden)
         self.activation = activation
         self.norm_first = norm_first
         self.self_attn = MultiHeadAttention(dim, num_heads, dropout, True, device, dtype)

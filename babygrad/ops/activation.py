@@ -13,6 +13,7 @@ from typing import Any
 from babygrad.autograd import Function, NDArray, is_grad_enabled
 from babygrad.ops._common import like
 from babygrad.ops._fused import Fused, real
+from babygrad.ops._settings import check_bounds, check_choice, number
 from babygrad.ops.arithmetic import power
 from babygrad.ops.elementwise import clip, erf, exp, minimum, where
 from babygrad.tensor import Tensor
@@ -54,7 +55,9 @@ class LeakyReLU(Fused):
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """`x` above 0, `negative_slope * x` elsewhere; the derivative at 0 is the slope."""
-    return LeakyReLU(float(negative_slope))(real("leaky_relu", x))
+    return LeakyReLU(float(number("leaky_relu", "negative_slope", negative_slope)))(
+        real("leaky_relu", x)
+    )
 
 
 class ELU(Fused):
@@ -67,7 +70,7 @@ class ELU(Fused):
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """`x` above 0, `alpha * (exp(x) - 1)` elsewhere (Clevert et al., 2015)."""
-    return ELU(float(alpha))(real("elu", x))
+    return ELU(float(number("elu", "alpha", alpha)))(real("elu", x))
 
 
 class GELU(Fused):
@@ -95,9 +98,13 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     approximate : {"none", "tanh"}
         Phi exact, or in the authors' form with tanh.
     """
-    if approximate not in ("none", "tanh"):
-        raise ValueError(f"gelu: approximate (={approximate!r}) must be 'none' or 'tanh'")
+    check_approximate("gelu", approximate)
     return GELU(approximate == "tanh")(real("gelu", x))
+
+
+def check_approximate(op: str, approximate: Any) -> None:
+    """Raise unless there is such a form of Phi."""
+    check_choice(op, "approximate", approximate, "none", "tanh")
 
 
 class SiLU(Fused):
@@ -155,4 +162,5 @@ def tanh(x: Any) -> Tensor:
 
 def hardtanh(x: Any, low: float = -1.0, high: float = 1.0) -> Tensor:
     """`x` limited to [low, high]; the derivative is 1 at the limits, as for `clip`."""
+    check_bounds("hardtanh", low, high)
     return clip(real("hardtanh", x), low, high)

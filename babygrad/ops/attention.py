@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from babygrad.autograd import Function, NDArray, is_grad_enabled
 from babygrad.ops._common import broadcast_shape, lifted, like, whole
 from babygrad.ops._fused import floats
-from babygrad.ops.dropout import check_probability
+from babygrad.ops._settings import check_probability
 from babygrad.ops.dropout import dropout as drop
 from babygrad.ops.elementwise import exp, where
 from babygrad.ops.joining import concatenate, split

@@ -169,17 +169,16 @@ def conv1d(
         y = conv1d(unsqueeze(x, 0), weight, bias, stride, padding, dilation, groups)
         return squeeze(y, 0)
     _check_ranks(op, x, weight, 3)
-    if not isinstance(padding, str):
-        padding = (0, *counts_of(op, "padding", padding, 1, 0))
+    steps, pads, spread = in_a_row(op, stride, padding, dilation)
     return squeeze(
         _conv_nchw(
             op,
             unsqueeze(x, -2),  # (N, C, L) -> (N, C, 1, L)
             unsqueeze(weight, -2),
             bias,
-            (1, *counts_of(op, "stride", stride, 1)),
-            padding,
-            (1, *counts_of(op, "dilation", dilation, 1)),
+            steps,
+            pads,
+            spread,
             groups,
         ),
         -2,
@@ -229,7 +228,7 @@ def conv_transpose2d(
     channels = weight.shape[1] * groups
     check_channels(op, "bias", bias, channels)
     pads = pair_of(op, "padding", padding, 0)
-    extra = pair_of(op, "output_padding", output_padding, 0)
+    extra = check_output_padding(op, output_padding, stride, dilation)
     # Rows that output_padding adds are rows that padding no longer cuts off; once it cuts off none,
     # further ones are out of x's reach.
     after = [p - more for p, more in zip(pads, extra, strict=True)]
@@ -252,11 +251,6 @@ def _transposed_size(
 ) -> int:
     """Rows (i = 0) or columns (1) that x reaches: the convolution would map them to x's."""
     stride, dilation, padding = geometry.stride[i], geometry.dilation[i], geometry.padding[i]
-    if extra[i] >= max(stride, dilation):
-        raise ValueError(
-            f"{op}: output_padding (={extra[i]}) must be less than "
-            f"stride (={stride}) or dilation (={dilation})"
-        )
     reach = dilation * (w.shape[i + 2] - 1) + 1
     size = (x.shape[i + 2] - 1) * stride + reach - sum(padding)
     if size < 1:
@@ -304,12 +298,7 @@ def _geometry(
     groups: int,
 ) -> Geometry:
     """The geometry with every argument as pairs; raises when the kernel exceeds the image."""
-    steps = pair_of(op, "stride", stride)
-    spread = pair_of(op, "dilation", dilation)
-    spans = [spread[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
-    if padding == "same" and steps != (1, 1):
-        raise ValueError(f"{op}: padding 'same' needs stride 1, not {stride}")
-    pads = _padding(op, padding, spans)
+    steps, pads, spread, spans = movement(op, kernel, stride, padding, dilation)
     for i, axis in enumerate(("height", "width")):
         padded = size[i] + sum(pads[i])
         if kernel[i] < 1 or spans[i] > padded:
@@ -318,6 +307,40 @@ def _geometry(
                 f"the {axis}, where the padded image has {padded}; it must fit, and not be empty"
             )
     return Geometry(steps, pads, spread, groups)
+
+
+def movement(
+    op: str, kernel: tuple[int, ...], stride: Any, padding: Any, dilation: Any
+) -> tuple[Pair, tuple[Pair, Pair], Pair, list[int]]:
+    """Stride, padding and dilation as pairs, and what the kernel spans, whatever the image is."""
+    steps = pair_of(op, "stride", stride)
+    spread = pair_of(op, "dilation", dilation)
+    spans = [spread[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
+    if isinstance(padding, str) and padding == "same" and steps != (1, 1):
+        raise ValueError(f"{op}: padding 'same' needs stride 1, not {max(steps)}")
+    return steps, _padding(op, padding, spans), spread, spans
+
+
+def in_a_row(op: str, stride: Any, padding: Any, dilation: Any) -> tuple[Any, Any, Any]:
+    """Settings of a convolution along one axis, for images of one row."""
+    if not isinstance(padding, str):
+        padding = (0, *counts_of(op, "padding", padding, 1, 0))
+    steps = counts_of(op, "stride", stride, 1)
+    spread = counts_of(op, "dilation", dilation, 1)
+    return (1, *steps), padding, (1, *spread)
+
+
+def check_output_padding(op: str, output_padding: Any, stride: Any, dilation: Any) -> Pair:
+    """Rows and columns that are added at the end; raises unless they are fewer than a step."""
+    extra = pair_of(op, "output_padding", output_padding, 0)
+    pairs = pair_of(op, "stride", stride), pair_of(op, "dilation", dilation)
+    for added, step, spread in zip(extra, *pairs, strict=True):
+        if added >= max(step, spread):
+            raise ValueError(
+                f"{op}: output_padding (={added}) must be less than "
+                f"stride (={step}) or dilation (={spread})"
+            )
+    return extra
 
 
 def _padding(op: str, padding: Any, spans: list[int]) -> tuple[Pair, Pair]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from babygrad.ops._common import floating
+from babygrad.ops._settings import check_probability
 from babygrad.ops.elementwise import where
 from babygrad.tensor import Tensor
 
@@ -37,9 +38,3 @@ def dropout(
     settings: Any = {"dtype": x.dtype, "device": x.device, "requires_grad": False}
     mask = Tensor.randb(*x.shape, p=1 - p, generator=generator, **settings)
     return x * (mask / (1 - p))
-
-
-def check_probability(op: str, role: str, p: float) -> None:
-    """Raise unless `p` is a probability."""
-    if not 0 <= p <= 1:
-        raise ValueError(f"{op}: {role} (={p}) must lie in [0, 1]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from babygrad._factories import class_ids
-from babygrad.ops._common import like
+from babygrad.ops._common import like, whole
 from babygrad.ops._fused import floats
 from babygrad.ops.elementwise import where
 from babygrad.ops.indexing import take
@@ -37,10 +37,15 @@ def embedding(ids: Any, weight: Any, padding_idx: int | None = None) -> Tensor:
     if weight.ndim != 2:
         raise ValueError(f"embedding: weight has shape {weight.shape}; it must have 2 axes")
     rows = weight.shape[0]
-    if padding_idx is not None and not -rows <= padding_idx < rows:
-        raise ValueError(f"embedding: padding_idx (={padding_idx}) is no row of {rows}")
+    check_padding_idx("embedding", padding_idx, rows)
     places = like(class_ids(ids, rows, "embedding", role="id"), weight)
     y = take(weight, places, 0)
     if padding_idx is None:
         return y
     return where(unsqueeze(places != padding_idx % rows, -1), y, like(y._data, y))
+
+
+def check_padding_idx(op: str, padding_idx: Any, rows: int) -> None:
+    """Raise unless `padding_idx` is None or a row."""
+    if padding_idx is not None and not -rows <= whole(op, "padding_idx", padding_idx) < rows:
+        raise ValueError(f"{op}: padding_idx (={padding_idx}) is no row of {rows}")

@@ -201,11 +201,16 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None)
         )
     if activation is None:
         return Linear()(*tensors)
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"linear: activation (={activation!r}) must be one of {', '.join(ACTIVATIONS)}, or None"
-        )
+    check_activation("linear", activation)
     return ActivatedLinear(activation)(*tensors)
+
+
+def check_activation(op: str, activation: Any) -> None:
+    """Raise unless `activation` is None or one that `linear` can apply."""
+    if activation is not None and activation not in ACTIVATIONS:
+        raise ValueError(
+            f"{op}: activation (={activation!r}) must be one of {', '.join(ACTIVATIONS)}, or None"
+        )
 
 
 def dot(a: Any, b: Any) -> Tensor:

@@ -15,6 +15,7 @@ from babygrad._factories import class_ids
 from babygrad.autograd import Function, NDArray, is_grad_enabled
 from babygrad.ops._common import lifted, like, normalize_axis
 from babygrad.ops._fused import check_channels, floats
+from babygrad.ops._settings import check_positive, check_probability, check_reduction
 from babygrad.ops.activation import softplus
 from babygrad.ops.arithmetic import divide
 from babygrad.ops.elementwise import exp, log, square, where
@@ -86,8 +87,8 @@ def cross_entropy(
     """
     op = "cross_entropy"
     x, weight = floats(op, x, weight)
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"{op}: label_smoothing (={label_smoothing}) must lie in [0, 1]")
+    check_probability(op, "label_smoothing", label_smoothing)
+    check_reduction(op, reduction)
     rows, shape = _rows(op, x, axis, weight)
     if getattr(target, "shape", None) == x.shape:
         (target,) = floats(op, target)
@@ -152,8 +153,7 @@ def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0)
     Shapes must be equal, and `delta` positive.
     """
     x, target = _pair("huber_loss", x, target)
-    if delta <= 0:
-        raise ValueError(f"huber_loss: delta (={delta}) must be positive")
+    check_positive("huber_loss", "delta", delta)
     distance = (x - target).abs()
     losses = where(distance <= delta, square(distance) * 0.5, (distance - 0.5 * delta) * delta)
     return _reduce("huber_loss", losses, reduction)
@@ -196,6 +196,7 @@ def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = Fals
         "mean" divides by the number of elements, as in PyTorch; the divergence itself is
         "batchmean", which divides by the length of axis 0.
     """
+    check_reduction("kl_div", reduction, "batchmean")
     x, target = _pair("kl_div", x, target)
     if log_target:
         losses = exp(target) * (target - x)
@@ -223,8 +224,7 @@ def _reduce(op: str, losses: Tensor, reduction: str) -> Tensor:
         return losses
     if reduction == "sum":
         return losses.sum()
-    if reduction != "mean":
-        raise ValueError(f"{op}: reduction (={reduction!r}) must be 'mean', 'sum' or 'none'")
+    check_reduction(op, reduction)
     return losses.mean()
 
 

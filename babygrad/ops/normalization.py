@@ -11,8 +11,9 @@ import math
 from typing import Any
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
-from babygrad.ops._common import like
+from babygrad.ops._common import like, whole
 from babygrad.ops._fused import Sizes, check_channels, counts_of, floats
+from babygrad.ops._settings import check_eps, check_probability
 from babygrad.ops.elementwise import rsqrt
 from babygrad.tensor import Tensor, ones_like
 
@@ -121,6 +122,7 @@ def layer_norm(
     ValueError
         When x does not end in normalized_shape, or weight or bias has another shape.
     """
+    check_eps("layer_norm", eps)
     return _over_last("layer_norm", LayerNorm(eps), x, normalized_shape, weight, bias)
 
 
@@ -128,6 +130,7 @@ def rms_norm(
     x: Any, normalized_shape: Sizes | None = None, weight: Any = None, eps: float = 1e-6
 ) -> Tensor:
     """`x / sqrt(mean(x^2) + eps) * weight` (Zhang and Sennrich, 2019); see `layer_norm`."""
+    check_eps("rms_norm", eps)
     return _over_last("rms_norm", RMSNorm(eps), x, normalized_shape, weight, None)
 
 
@@ -137,8 +140,7 @@ def _over_last(
     x, weight, bias = floats(op, x, weight, bias)
     if normalized_shape is None:
         normalized_shape = x.shape[-1:]
-    rank = len(normalized_shape) if isinstance(normalized_shape, tuple | list) else 1
-    shape = counts_of(op, "normalized_shape", normalized_shape, max(rank, 1), 0)
+    shape = normalized_sizes(op, normalized_shape)
     if x.shape[x.ndim - len(shape) :] != shape:
         raise ValueError(f"{op}: x has shape {x.shape}; it must end in normalized_shape {shape}")
     for role, vector in (("weight", weight), ("bias", bias)):
@@ -154,6 +156,18 @@ def _over_last(
     return _apply(norm, rows, *affine).reshape(x.shape)
 
 
+def normalized_sizes(op: str, normalized_shape: Any) -> tuple[int, ...]:
+    """The sizes of the axes that are normalized over, of which there is one at least."""
+    rank = len(normalized_shape) if isinstance(normalized_shape, tuple | list) else 1
+    return counts_of(op, "normalized_shape", normalized_shape, max(rank, 1), 0)
+
+
+def divides(op: str, num_groups: Any, channels: int) -> bool:
+    """Whether so many channels can be split into groups of equal size."""
+    count = whole(op, "num_groups", num_groups)
+    return count >= 1 and channels % count == 0
+
+
 def group_norm(
     x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Tensor:
@@ -167,7 +181,8 @@ def group_norm(
     weight, bias : Tensor (C,), optional
     """
     x, weight, bias = floats("group_norm", x, weight, bias)
-    if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
+    check_eps("group_norm", eps)
+    if x.ndim < 2 or not divides("group_norm", num_groups, x.shape[1]):
         raise ValueError(
             f"group_norm: x has shape {x.shape}; num_groups (={num_groups}) must divide its axis 1"
         )
@@ -210,6 +225,7 @@ def batch_norm(
         in training: its variance says nothing.
     """
     x, weight, bias = floats("batch_norm", x, weight, bias)
+    check_batch_norm("batch_norm", eps, momentum)
     if x.ndim < 2:
         raise ValueError(f"batch_norm: x has shape {x.shape}; it must be (N, C, ...)")
     channels = x.shape[1]
@@ -241,6 +257,13 @@ def batch_norm(
             mixed = running._data * (1 - momentum) + batch * momentum
             running.data = mixed.astype(running.dtype)
     return y
+
+
+def check_batch_norm(op: str, eps: Any, momentum: Any) -> None:
+    """Raise unless these are settings of a batch normalization."""
+    check_eps(op, eps)
+    if momentum is not None:
+        check_probability(op, "momentum", momentum)
 
 
 def _with_running(

@@ -136,14 +136,19 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
     op = "adaptive_avg_pool2d"
     (x,) = floats(op, x)
     _check_image(op, x)
-    pair = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
-    filled = tuple(x.shape[i - 2] if n is None else n for i, n in enumerate(pair))
-    rows, columns = pair_of(op, "output_size", filled)
     height, width = x.shape[-2:]
+    rows, columns = output_sizes(op, output_size, (height, width))
     if height % rows == 0 and width % columns == 0:
         return avg_pool2d(x, (height // rows, width // columns))
     # A mean over uneven windows is a matrix product along each axis.
     return matmul(_averaging(height, rows, x), matmul(x, _averaging(width, columns, x).transpose()))
+
+
+def output_sizes(op: str, output_size: Any, image: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the result, the image's where `output_size` is None."""
+    pair = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
+    filled = tuple(image[i] if n is None and i < 2 else n for i, n in enumerate(pair))
+    return pair_of(op, "output_size", filled)
 
 
 def _averaging(size: int, count: int, beside: Tensor) -> Tensor:
@@ -160,16 +165,9 @@ def _windows(
     op: str, x: Any, kernel_size: Any, stride: Any, padding: Any, spread: tuple[int, ...]
 ) -> tuple[Any, ...]:
     """The kernel, stride and padding as the kernels take them, checked against the image."""
-    kernel = pair_of(op, "kernel_size", kernel_size)
-    steps = kernel if stride is None else pair_of(op, "stride", stride)
-    pads = pair_of(op, "padding", padding, 0)
+    kernel, steps, pads = window_settings(op, kernel_size, stride, padding)
     _check_image(op, x)
     for i, axis in enumerate(("height", "width")):
-        if pads[i] > kernel[i] // 2:
-            raise ValueError(
-                f"{op}: padding (={pads[i]}) along the {axis} must be at most half "
-                f"the kernel (={kernel[i]})"
-            )
         span, padded = spread[i] * (kernel[i] - 1) + 1, x.shape[i - 2] + 2 * pads[i]
         if span > padded:
             raise ValueError(
@@ -177,6 +175,22 @@ def _windows(
                 f"shape {x.shape} has {padded}; it must fit"
             )
     return kernel, steps, tuple((p, p) for p in pads)
+
+
+def window_settings(
+    op: str, kernel_size: Any, stride: Any, padding: Any
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """The kernel, stride and padding as pairs, checked against each other."""
+    kernel = pair_of(op, "kernel_size", kernel_size)
+    steps = kernel if stride is None else pair_of(op, "stride", stride)
+    pads = pair_of(op, "padding", padding, 0)
+    for i, axis in enumerate(("height", "width")):
+        if pads[i] > kernel[i] // 2:
+            raise ValueError(
+                f"{op}: padding (={pads[i]}) along the {axis} must be at most half "
+                f"the kernel (={kernel[i]})"
+            )
+    return kernel, steps, pads
 
 
 def _check_image(op: str, x: Any) -> None:
