@@ -275,7 +275,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = commands.add_parser(
         "train",
         help="train a network on handwritten digits",
-        description="Train a network on the digits that come with babygrad, or on MNIST's files.",
+        description="Train a network on the digits that come with babygrad, or on MNIST's files. "
+        "Ctrl-C ends the training early and saves the weights.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     sub.set_defaults(run=train)

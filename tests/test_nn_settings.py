@@ -218,7 +218,7 @@ SHARED: dict[str, tuple[Any, dict[str, Any], Any]] = {
     "transposed same": (lambda **k: nn.ConvTranspose2d(4, 4, 2, **k), {"padding": "same"}, IMAGE),
     "max pool": (lambda kernel_size=2: nn.MaxPool2d(kernel_size), {"kernel_size": 0}, IMAGE),
     "avg pool": (lambda **k: nn.AvgPool2d(2, **k), {"padding": 5}, IMAGE),
-    "adaptive": (lambda output_size=1: nn.AdaptiveAvgPool2d(output_size), {"output_size": 0}, IMAGE),
+    "adaptive": (lambda output_size=1: nn.AdaptiveAvgPool2d(output_size), {"output_size": 0}, ROW),
     "layer norm": (lambda **k: nn.LayerNorm(6, **k), {"eps": -1.0}, IMAGE),
     "rms norm": (lambda **k: nn.RMSNorm(6, **k), {"eps": NAN}, IMAGE),
     "group norm": (lambda **k: nn.GroupNorm(2, 4, **k), {"eps": "x"}, IMAGE),

@@ -21,7 +21,7 @@ def number(op: str, role: str, value: Any) -> Scalar:
         When it is none.
     """
     if value.__class__ is float or value.__class__ is int:
-        return value  # type: ignore[no-any-return]
+        return value
     plain = weak(value)
     if not isinstance(plain, Scalar):
         raise TypeError(f"{op}: {role} (={value!r}) must be a number")
