@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from babygrad import ops
 from babygrad.nn.module import Module, Parameter
-from babygrad.ops._settings import check_eps, count_of
-from babygrad.ops.normalization import check_batch_norm, divides, normalized_sizes
+from babygrad.ops._settings import check_eps, check_probability, count_of
+from babygrad.ops.normalization import divides, normalized_sizes
 from babygrad.tensor import Tensor
 
 
@@ -82,7 +82,9 @@ class BatchNorm(Module):
         super().__init__()
         name = type(self).__name__
         self.dim = count_of(name, "dim", dim, 0)
-        check_batch_norm(name, eps, momentum)
+        check_eps(name, eps)
+        if momentum is not None:
+            check_probability(name, "momentum", momentum)
         self.eps = eps
         self.momentum = momentum
         self.unbiased = unbiased

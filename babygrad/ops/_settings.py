@@ -49,7 +49,10 @@ def check_probability(op: str, role: str, p: Any) -> None:
 
 
 def check_eps(op: str, eps: Any) -> None:
-    """Raise unless `eps`, which a normalization adds to the variance, is finite and at least 0."""
+    """Raise unless `eps`, which a layer adds to a variance, is finite and at least 0.
+
+    The operations take any number, as PyTorch's do.
+    """
     if not 0 <= number(op, "eps", eps) < math.inf:
         raise ValueError(f"{op}: eps (={eps}) must be finite and at least 0")
 

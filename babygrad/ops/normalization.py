@@ -13,7 +13,7 @@ from typing import Any
 from babygrad.autograd import Function, NDArray, is_grad_enabled
 from babygrad.ops._common import like, whole
 from babygrad.ops._fused import Sizes, check_channels, counts_of, floats
-from babygrad.ops._settings import check_eps, check_probability
+from babygrad.ops._settings import number
 from babygrad.ops.elementwise import rsqrt
 from babygrad.tensor import Tensor, ones_like
 
@@ -122,7 +122,7 @@ def layer_norm(
     ValueError
         When x does not end in normalized_shape, or weight or bias has another shape.
     """
-    check_eps("layer_norm", eps)
+    number("layer_norm", "eps", eps)
     return _over_last("layer_norm", LayerNorm(eps), x, normalized_shape, weight, bias)
 
 
@@ -130,7 +130,7 @@ def rms_norm(
     x: Any, normalized_shape: Sizes | None = None, weight: Any = None, eps: float = 1e-6
 ) -> Tensor:
     """`x / sqrt(mean(x^2) + eps) * weight` (Zhang and Sennrich, 2019); see `layer_norm`."""
-    check_eps("rms_norm", eps)
+    number("rms_norm", "eps", eps)
     return _over_last("rms_norm", RMSNorm(eps), x, normalized_shape, weight, None)
 
 
@@ -181,7 +181,7 @@ def group_norm(
     weight, bias : Tensor (C,), optional
     """
     x, weight, bias = floats("group_norm", x, weight, bias)
-    check_eps("group_norm", eps)
+    number("group_norm", "eps", eps)
     if x.ndim < 2 or not divides("group_norm", num_groups, x.shape[1]):
         raise ValueError(
             f"group_norm: x has shape {x.shape}; num_groups (={num_groups}) must divide its axis 1"
@@ -225,7 +225,7 @@ def batch_norm(
         in training: its variance says nothing.
     """
     x, weight, bias = floats("batch_norm", x, weight, bias)
-    check_batch_norm("batch_norm", eps, momentum)
+    number("batch_norm", "eps", eps)
     if x.ndim < 2:
         raise ValueError(f"batch_norm: x has shape {x.shape}; it must be (N, C, ...)")
     channels = x.shape[1]
@@ -257,13 +257,6 @@ def batch_norm(
             mixed = running._data * (1 - momentum) + batch * momentum
             running.data = mixed.astype(running.dtype)
     return y
-
-
-def check_batch_norm(op: str, eps: Any, momentum: Any) -> None:
-    """Raise unless these are settings of a batch normalization."""
-    check_eps(op, eps)
-    if momentum is not None:
-        check_probability(op, "momentum", momentum)
 
 
 def _with_running(
