@@ -138,6 +138,14 @@ def test_a_tied_weight_under_none_of_its_names_is_missing_under_all() -> None:
     assert report == (["scale", "same", "other"], [])
 
 
+def test_what_is_no_state_is_refused() -> None:
+    for state in ("weights.safetensors", [("scale", [1.0])], None):
+        with pytest.raises(TypeError, match=r"load_state_dict: the state is a .*; it must map"):
+            Tied().load_state_dict(state)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unexpected: 3"):
+        Tied().load_state_dict({3: [1.0]})  # type: ignore[dict-item]
+
+
 def test_weights_of_the_same_shape_that_are_not_tied_are_missing() -> None:
     class Loose(nn.Module):
         def __init__(self) -> None:

@@ -52,12 +52,18 @@ def load_into(
 
     Raises
     ------
+    TypeError
+        When the state is no mapping.
     ValueError
         With one line for each name that does not fit; nothing has been written then.
     """
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"load_state_dict: the state is a {type(state).__name__}; it must map names to arrays"
+        )
     found = {id(tensor) for name, tensor in tensors.items() if name in state}
     missing = [name for name, tensor in tensors.items() if id(tensor) not in found]
-    unexpected = [name for name in state if name not in tensors and name not in ignored]
+    unexpected = [str(name) for name in state if name not in tensors and name not in ignored]
     values: dict[str, NDArray] = {}
     problems: list[str] = []
     for name, target in tensors.items():

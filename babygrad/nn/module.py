@@ -284,6 +284,8 @@ class Module(metaclass=ModuleType):
 
         Raises
         ------
+        TypeError
+            When `state_dict` is no mapping.
         ValueError
             With every name that is missing, unexpected, of another shape or in PyTorch's layout
             where that is another, and what was probably meant; nothing has been changed then.

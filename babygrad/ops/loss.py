@@ -87,8 +87,8 @@ def cross_entropy(
     """
     op = "cross_entropy"
     x, weight = floats(op, x, weight)
-    check_probability(op, "label_smoothing", label_smoothing)
-    check_reduction(op, reduction)
+    if label_smoothing != 0:
+        check_probability(op, "label_smoothing", label_smoothing)
     rows, shape = _rows(op, x, axis, weight)
     if getattr(target, "shape", None) == x.shape:
         (target,) = floats(op, target)
@@ -220,12 +220,12 @@ def _pair(op: str, x: Any, target: Any) -> list[Tensor]:
 
 
 def _reduce(op: str, losses: Tensor, reduction: str) -> Tensor:
-    if reduction == "none":
-        return losses
+    if reduction == "mean":
+        return losses.mean()
     if reduction == "sum":
         return losses.sum()
     check_reduction(op, reduction)
-    return losses.mean()
+    return losses
 
 
 def _weighted_mean(
