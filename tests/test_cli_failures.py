@@ -255,6 +255,8 @@ def test_ctrl_c_saves_what_was_learned(digits: Path) -> None:
         **command("train", "--data", digits, "--model", "mlp", "--epochs", 10**6),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # What a shell starts in the background, these tests perhaps, inherits that it ignores it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as program:
         assert program.stdout is not None
         for _ in range(3):
