@@ -107,10 +107,10 @@ void for_each_run(const Geometry& g, T* out, const Make& make) {
             const auto fn = make(offset);
             T* y = out + offset;
             if (g.l == 1) {
-#pragma GCC ivdep
+                BABYGRAD_INDEPENDENT
                 for (std::int64_t i = 0; i < n; ++i) y[i] = fn(i, i);
             } else {
-#pragma GCC ivdep
+                BABYGRAD_INDEPENDENT
                 for (std::int64_t i = 0; i < n; ++i) y[i] = fn(i, channel);
             }
         });

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "simd/vec.h"
 #include "targets/targets.h"
 
 namespace babygrad::BABYGRAD_TARGET {
@@ -22,7 +23,7 @@ inline void for_elements(const LoopArgs& args, const Fn& fn) {
         T* __restrict p[count];
         for (int k = 0; k < count; ++k) p[k] = reinterpret_cast<T*>(at[k]);
         if (dense) {
-#pragma GCC ivdep
+            BABYGRAD_INDEPENDENT
             for (std::int64_t i = 0; i < args.n; ++i) {
                 if constexpr (count == 2) fn(p[0][i], p[1][i]);
                 if constexpr (count == 3) fn(p[0][i], p[1][i], p[2][i]);

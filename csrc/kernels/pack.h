@@ -68,26 +68,45 @@ inline V load16(const T* p) {
     return v;
 }
 
+using i32x4 = std::int32_t __attribute__((vector_size(16)));
+using i64x2 = std::int64_t __attribute__((vector_size(16)));
+
+// The elements `i` of the vectors a and b, side by side. Clang's builtin is GCC's from version 12 on; the
+// one that GCC has always had takes the indices as a vector.
+#if __has_builtin(__builtin_shufflevector)
+#define BABYGRAD_SHUFFLE(Indices, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define BABYGRAD_SHUFFLE(Indices, a, b, ...) __builtin_shuffle(a, b, Indices{__VA_ARGS__})
+#endif
+
+template <int i0, int i1, int i2, int i3>
+inline f32x4 shuffle(f32x4 a, f32x4 b) {
+    return BABYGRAD_SHUFFLE(i32x4, a, b, i0, i1, i2, i3);
+}
+template <int i0, int i1>
+inline f64x2 shuffle(f64x2 a, f64x2 b) {
+    return BABYGRAD_SHUFFLE(i64x2, a, b, i0, i1);
+}
+#undef BABYGRAD_SHUFFLE
+
 // dst[j * dst_stride + i] = src[i * src_stride + j] for a square of 16-byte rows.
 inline void transpose_square(const float* src, std::int64_t src_stride, float* dst,
                              std::int64_t dst_stride) {
     const f32x4 r0 = load16<f32x4>(src), r1 = load16<f32x4>(src + src_stride);
     const f32x4 r2 = load16<f32x4>(src + 2 * src_stride), r3 = load16<f32x4>(src + 3 * src_stride);
-    const f32x4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
-    const f32x4 b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-    const f32x4 c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-    const f32x4 d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-    const f32x4 columns[] = {
-        __builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7),
-        __builtin_shufflevector(c, d, 0, 1, 4, 5), __builtin_shufflevector(c, d, 2, 3, 6, 7)};
+    const f32x4 a = shuffle<0, 4, 1, 5>(r0, r1);
+    const f32x4 b = shuffle<0, 4, 1, 5>(r2, r3);
+    const f32x4 c = shuffle<2, 6, 3, 7>(r0, r1);
+    const f32x4 d = shuffle<2, 6, 3, 7>(r2, r3);
+    const f32x4 columns[] = {shuffle<0, 1, 4, 5>(a, b), shuffle<2, 3, 6, 7>(a, b),
+                             shuffle<0, 1, 4, 5>(c, d), shuffle<2, 3, 6, 7>(c, d)};
     for (int j = 0; j < 4; ++j) std::memcpy(dst + j * dst_stride, &columns[j], 16);
 }
 
 inline void transpose_square(const double* src, std::int64_t src_stride, double* dst,
                              std::int64_t dst_stride) {
     const f64x2 r0 = load16<f64x2>(src), r1 = load16<f64x2>(src + src_stride);
-    const f64x2 columns[] = {__builtin_shufflevector(r0, r1, 0, 2),
-                             __builtin_shufflevector(r0, r1, 1, 3)};
+    const f64x2 columns[] = {shuffle<0, 2>(r0, r1), shuffle<1, 3>(r0, r1)};
     for (int j = 0; j < 2; ++j) std::memcpy(dst + j * dst_stride, &columns[j], 16);
 }
 

@@ -19,6 +19,13 @@
 #define BABYGRAD_VECTOR_BYTES 16
 #endif
 
+// Before a loop whose turns do not depend on one another: it may be vectorised without a look at addresses.
+#if defined(__clang__)
+#define BABYGRAD_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define BABYGRAD_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 namespace babygrad::BABYGRAD_TARGET {
 namespace {
 
