@@ -10,11 +10,10 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from babygrad import _state
+from babygrad import _environment, _state
 from babygrad._scope import Scope
 from babygrad.backends import registry
 
@@ -85,10 +84,20 @@ class device(Scope):  # noqa: N801 - named like no_grad
 
 def current() -> Device:
     """The device of a tensor that is created now without naming one."""
-    chosen = _state.local.device or _state.default_device
-    if chosen is None:
-        chosen = _state.default_device = find(os.environ.get("BABYGRAD_DEVICE", "cpu"))
-    return chosen
+    return _state.local.device or _state.default_device or _first_default()
+
+
+def _first_default() -> Device:
+    """The default device before any is set: `BABYGRAD_DEVICE`, else the best that loads."""
+    name = _environment.device()
+    if name is None:
+        _state.default_device = find("cpu")
+        return _state.default_device
+    try:
+        _state.default_device = find(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; BABYGRAD_DEVICE asks for it") from None
+    return _state.default_device
 
 
 def get_default_device() -> str:

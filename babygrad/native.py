@@ -7,11 +7,10 @@ the time, on the same objects: they run when the extension has been built, unles
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
-from babygrad import _state
+from babygrad import _environment, _state
 from babygrad._sharing import share
 from babygrad.autograd import Function, Node, PartialGradient, _result
 from babygrad.device import Device
@@ -68,4 +67,4 @@ def native_walk(*helpers: Callable[..., Any]) -> Callable[[Tensor, Tensor, bool]
     return walk
 
 
-use_native_call(os.environ.get("BABYGRAD_ENGINE", "native") != "python")
+use_native_call(_environment.engine() == "native")

@@ -25,7 +25,10 @@ def _core() -> ModuleType | None:
 def get_num_threads() -> int:
     """Threads that a large kernel of `cpu:cpp` uses.
 
-    By default as many as the affinity mask and the cgroup quota allow, or `BABYGRAD_NUM_THREADS`.
+    By default `BABYGRAD_NUM_THREADS`, or as many as the affinity mask and the cgroup quota allow;
+    where a launcher such as mpirun, srun or torchrun has started several processes on this machine
+    (``OMPI_COMM_WORLD_LOCAL_SIZE``, ``MPI_LOCALNRANKS``, ``LOCAL_WORLD_SIZE``,
+    ``SLURM_NTASKS_PER_NODE`` and their like), the share of one of them.
     """
     core = _core()
     return 1 if core is None else int(core.get_num_threads())

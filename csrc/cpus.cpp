@@ -1,7 +1,6 @@
 #include "cpus.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -79,16 +78,13 @@ double cgroup_cpu_limit(const std::string& root) {
     return result;
 }
 
-int default_num_threads(const std::string& root) {
-    if (const char* text = std::getenv("BABYGRAD_NUM_THREADS")) {
-        const int count = std::atoi(text);
-        if (count >= 1) return std::min(count, 1024);
-    }
-    int count = std::max(1, affinity_count());
+int default_num_threads(const std::string& root, int processes, int processors) {
+    int count = affinity_count();
+    if (processes > 1) count = std::min(count, (processors > 0 ? processors : count) / processes);
     // Rounded down: a thread beyond the quota is throttled, and the others wait for it.
     const double limit = cgroup_cpu_limit(root);
-    if (limit > 0) count = std::min(count, std::max(1, static_cast<int>(limit)));
-    return count;
+    if (limit > 0) count = std::min(count, static_cast<int>(limit / processes));
+    return std::max(1, count);
 }
 
 }  // namespace babygrad

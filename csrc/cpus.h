@@ -9,7 +9,9 @@ namespace babygrad {
 // `root`/sys/fs/cgroup; 0 when there is no limit. `root` is "" except in tests.
 double cgroup_cpu_limit(const std::string& root);
 
-// BABYGRAD_NUM_THREADS, else the affinity mask cut to the cgroup limit; at least 1.
-int default_num_threads(const std::string& root);
+// The affinity mask cut to the cgroup limit; at least 1. Where a launcher has started several
+// `processes` here, the share of one: they share the limit and the launcher's `processors` (0 when
+// not known: those of this process), of which a launcher that binds may have given each its own.
+int default_num_threads(const std::string& root, int processes, int processors);
 
 }  // namespace babygrad

@@ -1,7 +1,6 @@
 #include "dispatch.h"
 
 #include <atomic>
-#include <cstdlib>
 #include <stdexcept>
 
 namespace babygrad {
@@ -59,11 +58,6 @@ std::string available_list() {
 }
 
 const Target* choose() {
-    if (const char* name = std::getenv("BABYGRAD_ISA")) {
-        if (const Target* target = find(name)) return target;
-        throw std::runtime_error("BABYGRAD_ISA is '" + std::string(name) +
-                                 "', this machine has: " + available_list());
-    }
     const Target* best = nullptr;
     for (const Target& target : targets())
         if (target.supported) best = &target;

@@ -1,5 +1,5 @@
-// Chooses the instruction set, once at load: the best that was compiled in and that processor and
-// system support, or the one BABYGRAD_ISA names.
+// Chooses the instruction set: at load the best that was compiled in and that processor and system
+// support.
 #pragma once
 
 #include <string>
@@ -9,8 +9,7 @@
 
 namespace babygrad {
 
-// The active table. Throws std::runtime_error when nothing compiled in can run here, or when
-// BABYGRAD_ISA names something that cannot.
+// The active table. Throws std::runtime_error when nothing compiled in can run here.
 const Kernels& kernels();
 
 const char* isa();

@@ -57,16 +57,6 @@ SizeClass size_class(std::size_t bytes) {
             (std::size_t{1} << log2) + steps * step};
 }
 
-std::size_t limit_from_environment() {
-    constexpr std::size_t megabyte = std::size_t{1} << 20;
-    if (const char* text = std::getenv("BABYGRAD_CACHE_MB")) {
-        char* end = nullptr;
-        const unsigned long long megabytes = std::strtoull(text, &end, 10);
-        if (end != text && *end == '\0') return static_cast<std::size_t>(megabytes) * megabyte;
-    }
-    return 512 * megabyte;
-}
-
 // Pages of their own, on a huge page's boundary when there are many.
 void* map_pages(std::size_t bytes) noexcept {
     const bool huge = bytes >= kHugeFrom;
@@ -174,7 +164,7 @@ public:
 private:
     std::array<Bin, kClasses> bins_{};
     std::uint64_t clock_ = 0;
-    MemoryStats stats_{0, 0, 0, limit_from_environment(), 0, 0};
+    MemoryStats stats_{};
 };
 
 // Never destroyed: arrays may outlive every static object.

@@ -1,9 +1,9 @@
 // A caching allocator for result arrays and workspaces: 64-byte aligned blocks in size classes.
 //
 // A training step frees and asks for the same sizes again and again, and a fresh page costs more
-// than the arithmetic on it. Freed blocks wait in their class, up to a limit in bytes
-// (BABYGRAD_CACHE_MB, 512 by default); beyond it the class unused for longest is given back, and
-// when the system has no memory left, all of them are.
+// than the arithmetic on it. Freed blocks wait in their class, up to a limit in bytes (none before it
+// is set); beyond it the class unused for longest is given back, and when the system has no memory
+// left, all of them are.
 #pragma once
 
 #include <cstddef>

@@ -12,8 +12,6 @@
 #include <thread>
 #include <vector>
 
-#include "cpus.h"
-
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -207,7 +205,7 @@ Pool& the_pool() {
     if (current) return *current;
     static std::once_flag once;
     std::call_once(once, [] {
-        pool.store(new Pool(default_num_threads("")));
+        pool.store(new Pool(1));
         pthread_atfork(nullptr, nullptr, [] { pool.store(new Pool(pool.load()->threads())); });
     });
     return *pool.load();

@@ -10,7 +10,7 @@
 
 namespace babygrad {
 
-int num_threads();
+int num_threads();                // 1 before it is set
 void set_num_threads(int count);  // count >= 1
 
 // Makes kernels, and nothing else, treat subnormals as zero.

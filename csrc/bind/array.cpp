@@ -1,5 +1,7 @@
 #include "bind/array.h"
 
+#include <unistd.h>
+
 #include <cstring>
 
 #include "memory.h"
@@ -74,6 +76,14 @@ PyObject* new_array_on_block(DType dtype, int ndim, const std::int64_t* shape,
 }
 
 }  // namespace
+
+void sleep_for_ever() {
+    while (true) pause();
+}
+
+void restore_thread(PyThreadState* state) {
+    at_rest_after_exit([&] { PyEval_RestoreThread(state); });
+}
 
 bool is_block(PyObject* object) { return Py_TYPE(object) == &block_type; }
 

@@ -50,13 +50,31 @@ Result in_order_of(const View& like, DType dtype, const std::int64_t* shape);
 // A tuple of the results, null standing for None.
 PyObject* make_tuple(std::initializer_list<Result*> results);
 
+// Sleeps until the process ends.
+[[noreturn]] void sleep_for_ever();
+
+// Calls what may wait for the GIL. While Python ends, up to version 3.13 it ends each other thread that asks
+// for the GIL by pthread_exit, which with glibc unwinds the stack: through destructors that must not
+// throw, and that drop references although another thread has the GIL. As from Python 3.14 on, such a
+// thread sleeps instead. Python's C functions throw nothing else.
+template <class Fn>
+auto at_rest_after_exit(const Fn& fn) {
+    try {
+        return fn();
+    } catch (...) {
+        sleep_for_ever();
+    }
+}
+
+void restore_thread(PyThreadState* state);
+
 // Releases the GIL for a kernel whose work, in nanoseconds, is worth the two switches.
 class WithoutGil {
 public:
     explicit WithoutGil(double nanoseconds)
         : state_(nanoseconds > 10000 ? PyEval_SaveThread() : nullptr) {}
     ~WithoutGil() {
-        if (state_) PyEval_RestoreThread(state_);
+        if (state_) restore_thread(state_);
     }
     WithoutGil(const WithoutGil&) = delete;
     WithoutGil& operator=(const WithoutGil&) = delete;

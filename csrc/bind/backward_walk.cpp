@@ -39,6 +39,12 @@ py::object checked(PyObject* new_reference) {
     return py::reinterpret_steal<py::object>(new_reference);
 }
 
+// The result of a call that may run Python code.
+template <class Fn, class... Args>
+py::object called(const Fn& fn, const Args&... args) {
+    return checked(at_rest_after_exit([&] { return fn(args...); }));
+}
+
 bool is_node(PyObject* object) { return Py_TYPE(object) == graph.node; }
 
 // What stands for an input in the graph: its node, or the leaf itself.
@@ -122,7 +128,7 @@ void Walk::add(PyObject* object) {
     long long serial = 0;
     if (is_node(object)) {
         serial = PyLong_AsLongLong(graph.n_serial.of(object));
-        if (is_stale(object, serial)) checked(PyObject_CallOneArg(helpers.check_node, object));
+        if (is_stale(object, serial)) called(PyObject_CallOneArg, helpers.check_node, object);
         if (PyTuple_GET_SIZE(graph.n_inputs.of(object)) > kMaxInputs) throw NotCovered();
     }
     vertices_.push_back({py::reinterpret_borrow<py::object>(object), serial, {}, false});
@@ -164,8 +170,7 @@ void Walk::visit(Vertex& vertex) {
     py::object gradient = std::move(vertex.gradient);
     PyObject* hooks = is_node(object) ? graph.n_hooks.of(object) : graph.hooks.of(object);
     if (hooks != Py_None)
-        gradient = checked(
-            PyObject_CallFunctionObjArgs(helpers.run_hooks, object, gradient.ptr(), nullptr));
+        gradient = called(PyObject_CallFunctionObjArgs, helpers.run_hooks, object, gradient.ptr(), nullptr);
     deposit(object, gradient);
     if (is_node(object)) pass_on(object, gradients_of(object, gradient));
 }
@@ -179,14 +184,14 @@ void Walk::deposit(PyObject* object, const py::object& gradient) {
     } else if (held == Py_None) {
         constexpr int keep_order = 2;
         slot.replace(object,
-                     checked(npy_api::get().PyArray_NewCopy_(array, keep_order)).ptr());
+                     called(npy_api::get().PyArray_NewCopy_, array, keep_order).ptr());
     } else {
         // The array of a node may be shared with other tensors; a leaf's belongs to it.
         const py::object sum =
-            checked(is_node(object)             ? PyNumber_Add(held, array)
-                    : can_hold_sum(held, array) ? PyNumber_InPlaceAdd(held, array)
-                                                : PyObject_CallFunctionObjArgs(
-                                                      helpers.accumulate, held, array, nullptr));
+            is_node(object)             ? called(PyNumber_Add, held, array)
+            : can_hold_sum(held, array) ? called(PyNumber_InPlaceAdd, held, array)
+                                        : called(PyObject_CallFunctionObjArgs, helpers.accumulate,
+                                                 held, array, nullptr);
         slot.replace(object, sum.ptr());
     }
 }
@@ -195,8 +200,8 @@ py::object Walk::gradients_of(PyObject* node, const py::object& gradient) {
     PyObject* device = graph.n_device.of(node);
     if (device != device_) {
         // What a book's backward creates, `Tensor(2.0)` for one, must live where its inputs live.
-        if (PyObject_SetAttr(graph.local, graph.device_name, device) < 0)
-            throw py::error_already_set();
+        const auto set = [&] { return PyObject_SetAttr(graph.local, graph.device_name, device); };
+        if (at_rest_after_exit(set) < 0) throw py::error_already_set();
         device_ = device;
     }
     PyObject* output = graph.n_output.of(node);
@@ -206,7 +211,7 @@ py::object Walk::gradients_of(PyObject* node, const py::object& gradient) {
             : checked(new_tensor(PyTuple_GET_ITEM(output, 0), node, device,
                                  PyTuple_GET_ITEM(output, 1)));
     PyObject* args[] = {graph.n_op.of(node), gradient.ptr(), seen.ptr()};
-    py::object result = checked(PyObject_VectorcallMethod(graph.backward, args, 3, nullptr));
+    py::object result = called(PyObject_VectorcallMethod, graph.backward, args, 3, nullptr);
     return PyTuple_Check(result.ptr()) ? result : py::make_tuple(result);
 }
 
@@ -214,8 +219,7 @@ void Walk::pass_on(PyObject* node, const py::object& gradients) {
     PyObject* inputs = graph.n_inputs.of(node);
     const Py_ssize_t count = PyTuple_GET_SIZE(inputs);
     if (PyTuple_GET_SIZE(gradients.ptr()) != count)
-        checked(
-            PyObject_CallFunctionObjArgs(helpers.check_gradients, node, gradients.ptr(), nullptr));
+        called(PyObject_CallFunctionObjArgs, helpers.check_gradients, node, gradients.ptr(), nullptr);
     const unsigned long long needs = PyLong_AsUnsignedLongLong(graph.n_needs.of(node));
     for (Py_ssize_t i = 0; i < count; ++i) {
         PyObject* given = PyTuple_GET_ITEM(gradients.ptr(), i);
@@ -226,12 +230,11 @@ void Walk::pass_on(PyObject* node, const py::object& gradients) {
             continue;
         }
         if (!is_tensor(given))
-            checked(PyObject_CallFunctionObjArgs(helpers.check_gradients, node, gradients.ptr(),
-                                                 nullptr));
+            called(PyObject_CallFunctionObjArgs, helpers.check_gradients, node, gradients.ptr(),
+                   nullptr);
         py::object gradient = py::reinterpret_borrow<py::object>(given);
         if (!same_shape_and_type(array_of(gradient), source))
-            gradient = checked(
-                PyObject_CallFunctionObjArgs(helpers.adapt, given, source, node, nullptr));
+            gradient = called(PyObject_CallFunctionObjArgs, helpers.adapt, given, source, node, nullptr);
         contribute(vertices_[index_.at(vertex_of(source))], std::move(gradient));
     }
 }
@@ -242,10 +245,10 @@ void Walk::contribute(Vertex& target, py::object gradient) {
     } else if (target.owned) {
         PyObject* held = target.gradient.ptr();
         const py::object sum =
-            checked(PyNumber_InPlaceAdd(graph.data.of(held), array_of(gradient)));
+            called(PyNumber_InPlaceAdd, graph.data.of(held), array_of(gradient));
         graph.data.replace(held, sum.ptr());
     } else {
-        target.gradient = checked(PyNumber_Add(target.gradient.ptr(), gradient.ptr()));
+        target.gradient = called(PyNumber_Add, target.gradient.ptr(), gradient.ptr());
         target.owned = true;
     }
 }
@@ -254,7 +257,7 @@ void Walk::contribute(Vertex& target, py::object gradient) {
 void Walk::contribute_part(Vertex& target, PyObject* part) {
     PyObject* args[] = {part, target.gradient ? target.gradient.ptr() : Py_None,
                         target.owned ? Py_True : Py_False};
-    target.gradient = checked(PyObject_VectorcallMethod(add_to, args, 3, nullptr));
+    target.gradient = called(PyObject_VectorcallMethod, add_to, args, 3, nullptr);
     target.owned = true;
 }
 

@@ -52,8 +52,11 @@ PyObject* plan_for(PyObject* op, unsigned needs, Py_ssize_t count) {
     const py::int_ key((static_cast<long long>(needs) << 32) + count);
     if (PyObject* known = PyDict_GetItemWithError(plans.ptr(), key.ptr())) return known;
     if (PyErr_Occurred()) return nullptr;
-    const auto made = py::reinterpret_steal<py::object>(PyObject_CallMethodObjArgs(
-        op, graph.plan, py::int_(needs).ptr(), py::int_(count).ptr(), nullptr));
+    const py::int_ needs_object(needs), count_object(count);
+    const auto made = py::reinterpret_steal<py::object>(at_rest_after_exit([&] {
+        return PyObject_CallMethodObjArgs(op, graph.plan, needs_object.ptr(), count_object.ptr(),
+                                          nullptr);
+    }));
     if (!made || PyDict_SetItem(plans.ptr(), key.ptr(), made.ptr()) < 0) return nullptr;
     return PyDict_GetItemWithError(plans.ptr(), key.ptr());
 }
@@ -129,8 +132,8 @@ bool share(PyObject* source, PyObject* view) {
     PyObject* version = graph.version.of(source);
     const Py_ssize_t size = PyList_GET_SIZE(version);
     if (size >= few)
-        return bool(py::reinterpret_steal<py::object>(
-            PyObject_CallFunctionObjArgs(graph.share, source, view, nullptr)));
+        return bool(py::reinterpret_steal<py::object>(at_rest_after_exit(
+            [&] { return PyObject_CallFunctionObjArgs(graph.share, source, view, nullptr); })));
     return (size > 1 || append_reference(version, source)) && append_reference(version, view);
 }
 
@@ -166,7 +169,8 @@ PyObject* result_of(PyObject* op, PyObject* data) {
         if (!array) return nullptr;
         if (is_result(array.ptr())) return Py_NewRef(array.ptr());
     }
-    return PyObject_CallFunctionObjArgs(as_result, op, data, nullptr);
+    return at_rest_after_exit(
+        [&] { return PyObject_CallFunctionObjArgs(as_result, op, data, nullptr); });
 }
 
 PyObject* call(PyObject* self, PyObject* const* args, Py_ssize_t count) {

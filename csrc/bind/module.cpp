@@ -2,6 +2,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <utility>
+
 #include "bind/bind.h"
 #include "cpus.h"
 #include "dispatch.h"
@@ -16,18 +18,36 @@ std::size_t not_negative(const char* what, long long value) {
     return static_cast<std::size_t>(value);
 }
 
+// BABYGRAD_NUM_THREADS, or what default_num_threads says.
+int wanted_threads(const std::string& root) {
+    const py::object asked = py::module_::import("babygrad._environment").attr("num_threads")();
+    if (!asked.is_none()) return asked.cast<int>();
+    const py::object launch = py::module_::import("babygrad._launcher").attr("launch")();
+    const auto [processes, processors] = launch.cast<std::pair<int, int>>();
+    return default_num_threads(root, processes, processors);
+}
+
+// The one parser of the environment is in Python.
+void apply_environment() {
+    const py::module_ environment = py::module_::import("babygrad._environment");
+    const py::object isa = environment.attr("isa")(available_isas());
+    if (!isa.is_none()) set_isa(isa.cast<std::string>());
+    set_cache_limit(environment.attr("cache_megabytes")().cast<std::size_t>() << 20);
+    set_num_threads(wanted_threads(""));
+}
+
 void init_threads(py::module_& m) {
     m.def("get_num_threads", num_threads, "Threads that a large kernel uses.");
     m.def("set_num_threads", [](long long count) {
         if (count < 1 || count > 1024)
             value_error("set_num_threads: count must be from 1 to 1024, got %lld", count);
-        const py::gil_scoped_release nogil;
+        const WithoutGil nogil(1e9);  // a running job is waited for
         set_num_threads(static_cast<int>(count));
     }, py::arg("count"), "Sets how many threads a large kernel uses; results do not depend on it.");
     m.def("set_flush_denormal", set_flush_denormal, py::arg("on"),
           "Makes kernels, and nothing else, treat subnormal numbers as zero.");
     m.def("_cgroup_cpu_limit", cgroup_cpu_limit, py::arg("root"));
-    m.def("_default_num_threads", default_num_threads, py::arg("root"));
+    m.def("_default_num_threads", wanted_threads, py::arg("root"));
     m.def("_pool_jobs", pool_jobs, "Jobs that several threads could share so far.");
     m.def("_dispatch_nanoseconds", dispatch_nanoseconds, py::arg("repeats"),
           "Mean time of an empty job that two threads run.");
@@ -61,13 +81,14 @@ void init_memory(py::module_& m) {
 
 }  // namespace
 
-PYBIND11_MODULE(_core, m) {
+PYBIND11_MODULE(engine, m) {
     m.doc() = "The C++ engine behind cpu:cpp.";
     try {
         kernels();
     } catch (const std::runtime_error& error) {
         throw py::import_error(error.what());
     }
+    apply_environment();
     init_arrays();
     init_bind(m);
     init_threads(m);
@@ -77,6 +98,14 @@ PYBIND11_MODULE(_core, m) {
     register_function_call(m);
 #define BABYGRAD_REGISTER(family) register_##family();
     BABYGRAD_BINDINGS(BABYGRAD_REGISTER)
+}
+
+// Before pybind11, whose own initialisation waits for ever for the GIL in a sub-interpreter of Python 3.11;
+// and the engine keeps references to objects of one interpreter.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit_engine();
+    PyErr_SetString(PyExc_ImportError, "cpu:cpp runs in Python's main interpreter only");
+    return nullptr;
 }
 
 }  // namespace babygrad::bind

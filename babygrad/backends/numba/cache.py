@@ -22,6 +22,8 @@ from typing import Any
 
 from numba.core import caching
 
+from babygrad._environment import CACHE_FOLDER
+
 _log = logging.getLogger("babygrad")
 
 
@@ -61,11 +63,11 @@ def _version() -> str:
 
 
 def _candidates() -> Iterator[Path]:
-    given = os.environ.get("BABYGRAD_CACHE_DIR")
-    if given:
-        yield Path(given)
-    users = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    yield Path(users or os.path.expanduser("~/.cache")) / "babygrad"
+    if CACHE_FOLDER is not None:
+        yield CACHE_FOLDER
+    users = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or ""
+    # A relative one counts as not set: it would move with the current folder.
+    yield Path(users if os.path.isabs(users) else os.path.expanduser("~/.cache")) / "babygrad"
     try:
         yield Path(tempfile.gettempdir()) / f"babygrad-{_user()}"
     except OSError:

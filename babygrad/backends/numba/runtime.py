@@ -21,6 +21,7 @@ from typing import Any
 import numba
 from numba.core.errors import NumbaError
 
+from babygrad import _environment, _launcher
 from babygrad.backends.numba import cache
 
 # Elements from which a second thread pays for its 5 us start, measured on silu and adam_step.
@@ -89,6 +90,31 @@ def _start_threads() -> None:
             del os.environ["OMP_WAIT_POLICY"]
 
 
+def _wanted_threads() -> int | None:
+    """As many as were asked for, or the share of one of a launcher's processes; None for all."""
+    wanted = _environment.num_threads()
+    if wanted is None and "NUMBA_NUM_THREADS" not in os.environ:
+        processes, processors = _launcher.launch()
+        if processes > 1:
+            wanted = max(1, (processors or numba.config.NUMBA_NUM_THREADS) // processes)
+    return wanted
+
+
+class _ThreadState(threading.local):
+    limited = False
+
+
+_thread = _ThreadState()
+
+
+def _limit_threads() -> None:
+    """Limit this Python thread's number of Numba threads, which each has its own, unless it has."""
+    _thread.limited = True
+    wanted, most = _wanted_threads(), numba.config.NUMBA_NUM_THREADS
+    if wanted is not None and wanted < most and numba.get_num_threads() == most:
+        numba.set_num_threads(wanted)
+
+
 class _Gate:
     """Admits one Python thread at a time, and none in a forked child."""
 
@@ -109,6 +135,8 @@ class _Gate:
         if self._threads_of is None:
             _start_threads()
             self._threads_of = process
+        if not _thread.limited:
+            _limit_threads()
         return True
 
     def leave(self) -> None:
