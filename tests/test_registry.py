@@ -3,8 +3,10 @@
 import subprocess
 import sys
 import threading
+import warnings
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,6 +27,15 @@ class Incomplete(Backend):
 
 
 not_a_backend = object()
+
+
+def raising(error):
+    """A function that raises it."""
+
+    def load():
+        raise error
+
+    return load
 
 
 @pytest.fixture
@@ -119,6 +130,7 @@ def without_extension(monkeypatch, entry_points):
     monkeypatch.setattr(registry, "_has_extension", lambda: False)
     monkeypatch.setitem(registry.BUILTIN, "cpp", "no_such_package:CppBackend")
     monkeypatch.setattr(registry, "_installed_elsewhere", lambda: None)
+    monkeypatch.setattr(registry, "_left_out", lambda: None)
 
 
 def test_cpu_falls_back_to_numpy(without_extension, recwarn):
@@ -126,6 +138,44 @@ def test_cpu_falls_back_to_numpy(without_extension, recwarn):
     assert not recwarn.list
     with pytest.raises(RuntimeError, match=r"has no compiled extension.*C\+\+17"):
         registry.resolve("cpu:cpp")
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_an_installation_that_left_cpp_out_says_why(
+    without_extension, monkeypatch, recwarn, failed
+):
+    """And warns at the first use of cpu, when it should have had it."""
+    missing = SimpleNamespace(REASON="its build failed: x.cpp:1: error", FAILED=failed)
+    monkeypatch.setattr(registry, "_left_out", lambda: missing)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert type(registry.resolve("cpu")) is NumpyBackend
+        registry.resolve("cpu")
+    reason = registry.available()["cpp"]
+    assert "babygrad._core, because its build failed: x.cpp:1: error (cure" in reason
+    assert [reason in str(warning.message) for warning in caught] == ([True] if failed else [])
+
+
+def test_what_the_extension_itself_refuses_has_no_cure(entry_points, monkeypatch):
+    monkeypatch.setitem(registry.BUILTIN, "cpp", f"{__name__}:no_such_name")
+    refusal = ImportError("cpu:cpp needs a processor with SSE4.2 (x86-64-v2)")
+    monkeypatch.setattr(registry, "_find", lambda name: (raising(refusal), "source"))
+    monkeypatch.setattr(registry, "_has_extension", lambda: True)
+    assert registry.available()["cpp"] == f"cpu:cpp does not load: {refusal}"
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("libLLVM.so: no such file"), OSError("cannot\nload"), AttributeError("x")]
+)
+def test_a_broken_numba_is_installed_anew(entry_points, monkeypatch, error):
+    monkeypatch.setattr(registry, "_find", lambda name: (raising(error), "source"))
+    monkeypatch.setattr(registry, "find_spec", lambda name: object())
+    with pytest.raises(RuntimeError) as caught:
+        registry.get("numba")
+    assert str(caught.value) == (
+        f"cpu:numba does not load: source raised {type(error).__name__}: "
+        f"{' '.join(str(error).split())} (cure: pip install --force-reinstall numba llvmlite)"
+    )
 
 
 def test_a_source_folder_in_front_of_the_installed_package_is_named(without_extension, monkeypatch):

@@ -136,10 +136,20 @@ def _entry_points() -> list[Any]:
 def _reason(name: str, source: str, error: Exception) -> str:
     if name == "cpp" and not _has_extension():
         return _why_no_extension()
+    if name == "cpp" and isinstance(error, ImportError) and error.name is None:
+        return str(error)  # the extension's own: nothing that a user installs would help
     if name == "numba" and isinstance(error, ImportError) and find_spec("numba") is None:
         return "numba is not installed (cure: pip install numba)"
-    cure = "pip install ." if name in BUILTIN else "reinstall the package that provides it"
-    return f"{source} raised {type(error).__name__}: {error} (cure: {cure})"
+    cure = _CURES.get(name, "reinstall the package that provides it")
+    text = " ".join(str(error).split())
+    return f"{source} raised {type(error).__name__}: {text} (cure: {cure})"
+
+
+_CURES = {
+    "cpp": "pip install .",
+    "numba": "pip install --force-reinstall numba llvmlite",
+    "numpy": "pip install .",
+}
 
 
 def _has_extension() -> bool:
@@ -159,15 +169,26 @@ def _installed_elsewhere() -> Path | None:
 
 def _built_without_extension() -> bool:
     """Whether doing without cpp is what the installation meant, so that no warning is due."""
-    return not _has_extension() and _installed_elsewhere() is None
+    if _has_extension():
+        return False
+    missing = _left_out()
+    return _installed_elsewhere() is None if missing is None else not missing.FAILED
+
+
+def _left_out() -> Any:
+    """What the installation says about the extension that it left out (cmake/leave_out.cmake)."""
+    name = "babygrad._core_missing"
+    return importlib.import_module(name) if find_spec(name) else None
 
 
 def _why_no_extension() -> str:
-    installed = _installed_elsewhere()
+    missing = _left_out()
+    installed = _installed_elsewhere() if missing is None else None
     if installed is None:
+        why = "" if missing is None else f", because {missing.REASON}"
         return (
-            f"{PACKAGE_FOLDER} has no compiled extension babygrad._core "
-            "(cure: install with a C++17 compiler, pip install .)"
+            f"{PACKAGE_FOLDER} has no compiled extension babygrad._core{why} "
+            "(cure: install with GCC 10, Clang 13 or newer, C++17, pip install .)"
         )
     return (
         f"babygrad is imported from the source folder {PACKAGE_FOLDER}, which has no compiled "
