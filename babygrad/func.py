@@ -9,6 +9,7 @@ result can be differentiated with respect to those too; within `no_grad()` resul
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 from babygrad import engine
@@ -84,11 +85,11 @@ class _Evaluation:
 
 
 def _places(argnums: Argnums) -> tuple[int, ...]:
-    return (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    return (int(argnums),) if isinstance(argnums, Integral) else tuple(argnums)
 
 
 def _as_asked(argnums: Argnums, results: Sequence[Any]) -> Any:
-    return results[0] if isinstance(argnums, int) else tuple(results)
+    return results[0] if isinstance(argnums, Integral) else tuple(results)
 
 
 def value_and_grad(fn: Callable[..., Tensor], argnums: Argnums = 0) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from numbers import Integral
 from types import ModuleType
 from typing import Any
 
@@ -42,8 +43,9 @@ def set_num_threads(count: int) -> None:
     ValueError
         Unless `count` is an integer from 1 to 1024.
     """
-    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 1024:
+    if not isinstance(count, Integral) or isinstance(count, bool) or not 1 <= count <= 1024:
         raise ValueError(f"set_num_threads: count (={count!r}) must be an integer from 1 to 1024")
+    count = int(count)
     core = _core()
     if core is not None:
         core.set_num_threads(count)

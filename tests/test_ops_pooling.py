@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import babygrad
 from babygrad import Tensor, ops
 
 rng = np.random.default_rng(6)
@@ -86,6 +87,77 @@ def test_t17_nan_wins_and_padding_never_does(device: str, dtype: str) -> None:
     assert np.isnan(y).tolist() == [[False, False], [True, False]]
     lowest = np.full((1, 1, 2, 2), -np.inf)
     assert ops.max_pool2d(Tensor(lowest, dtype=dtype), 2).item() == -np.inf
+
+
+def test_a_window_of_nothing_but_padding_is_minus_infinity_without_a_gradient(
+    device: str, dtype: str
+) -> None:
+    # Beside the two pixels there is one column of padding, and the taps are three columns apart.
+    settings: Any = ((1, 2), (4, 4), (0, 1), (2, 3))
+    x = Tensor([[[[1.0, 2.0]]]], dtype=dtype, requires_grad=True)
+    y = ops.max_pool2d(x, *settings)
+    assert y.tolist() == [[[[-np.inf]]]]
+    y.sum().backward()
+    assert x.grad.tolist() == [[[[0.0, 0.0]]]]
+    by_rows = x.transpose((2, 3))
+    y = ops.max_pool2d(by_rows, (2, 1), (4, 4), (1, 0), (3, 2))
+    assert y.tolist() == [[[[-np.inf]]]]
+
+
+def test_second_derivatives_of_a_window_of_nothing_but_padding_are_zero(device: str) -> None:
+    x = Tensor([[[[1.0, 2.0]]]], dtype="float64", requires_grad=True)
+    upstream = Tensor([[[[3.0]]]], dtype="float64", requires_grad=True)
+    y = ops.max_pool2d(x, (1, 2), (4, 4), (0, 1), (2, 3))
+    first = babygrad.grad(y, x, upstream, create_graph=True)
+    assert first.tolist() == [[[[0.0, 0.0]]]]
+    assert babygrad.grad((first * first + first).sum(), upstream).tolist() == [[[[0.0]]]]
+
+
+# kernel, stride, padding, rows and columns of the image, and what PyTorch 2.13 gives for 1, 2, ...:
+# the largest, the mean with padding and that without.
+LARGER_THAN_THE_IMAGE = [
+    (3, 2, 0, 2, 4.0, 2.5, 2.5),
+    (3, 3, 0, 2, 4.0, 2.5, 2.5),
+    (5, 7, 0, 2, 4.0, 2.5, 2.5),
+    (3, 2, 1, 1, 1.0, 1 / 9, 1.0),
+    (5, 5, 2, 1, 1.0, 1 / 25, 1.0),
+]
+
+
+@pytest.mark.parametrize("case", LARGER_THAN_THE_IMAGE)
+def test_ceil_mode_admits_one_window_that_is_larger_than_the_image(
+    case: Any, device: str, dtype: str
+) -> None:
+    kernel, stride, padding, size, largest, padded, inside = case
+    x = Tensor(1 + np.arange(size * size).reshape(1, 1, size, size), dtype=dtype)
+    settings = (kernel, stride, padding)
+    assert ops.max_pool2d(x, *settings, ceil_mode=True).tolist() == [[[[largest]]]]
+    for counted, expected in ((True, padded), (False, inside)):
+        y = ops.avg_pool2d(x, *settings, ceil_mode=True, count_include_pad=counted)
+        np.testing.assert_allclose(y.data, [[[[expected]]]], rtol=4 * np.finfo(dtype).eps)
+    x = Tensor(x.data, dtype=dtype, requires_grad=True)
+    ops.avg_pool2d(x, *settings, ceil_mode=True, count_include_pad=False).sum().backward()
+    np.testing.assert_allclose(x.grad, 1 / size**2, rtol=4 * np.finfo(dtype).eps)
+
+
+def test_ceil_mode_refuses_a_window_that_runs_over_the_image_by_a_stride(device: str) -> None:
+    x = Tensor(np.zeros((1, 1, 2, 2)))
+    for pool in (ops.max_pool2d, ops.avg_pool2d):
+        with pytest.raises(ValueError, match=r"spans 5 .* by less than the stride \(=2\)"):
+            pool(x, 5, 2, ceil_mode=True)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int32", "int64", "bool"])
+def test_max_pooling_of_integers_keeps_type_and_digits(kind: str, device: str) -> None:
+    info = None if kind == "bool" else np.iinfo(kind)
+    low, high = (0, 1) if info is None else (int(info.min), int(info.max))
+    x = Tensor(np.array([[[[low, low], [low, high]]]]).astype(kind), dtype=kind)
+    y = ops.max_pool2d(x, 2)
+    assert (y.dtype, y.tolist()) == (np.dtype(kind), [[[[high]]]])
+    alone = ops.max_pool2d(x[:, :, :1], (1, 2), (4, 4), (0, 1), (2, 3))
+    assert (alone.dtype, alone.tolist()) == (np.dtype(kind), [[[[low]]]])
+    mean = ops.avg_pool2d(Tensor([[[[1, 2]]]], dtype="int64"), (1, 2))
+    assert (mean.dtype, mean.tolist()) == (np.dtype("float32"), [[[[1.5]]]])
 
 
 @pytest.mark.parametrize("sizes", [(1, 1), (2, 3), (5, 4), (7, 6), (None, 3)])

@@ -6,6 +6,8 @@ Both take and return one image of shape (H, W, C), and draw from `babygrad.rando
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 
 from babygrad import random
@@ -63,10 +65,10 @@ class RandomCrop:
     """
 
     def __init__(self, padding: int = 3, generator: random.Generator | None = None) -> None:
-        if isinstance(padding, bool) or not isinstance(padding, int) or padding < 0:
+        if isinstance(padding, bool) or not isinstance(padding, Integral) or padding < 0:
             raise ValueError(f"RandomCrop: padding (={padding!r}) must be a non-negative integer")
         random.check_generator("RandomCrop", generator)
-        self.padding = padding
+        self.padding = int(padding)
         self.generator = generator
 
     def __call__(self, image: NDArray) -> NDArray:

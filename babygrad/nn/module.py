@@ -12,6 +12,7 @@ import inspect
 import os
 from abc import ABCMeta
 from collections.abc import Callable, Iterator, Mapping
+from numbers import Real
 from typing import Any, ClassVar, Self, TypeGuard
 
 from babygrad.device import find
@@ -356,7 +357,7 @@ class Module(metaclass=ModuleType):
 
 def _is_setting(value: Any) -> bool:
     parts = value if isinstance(value, tuple) and value else (value,)
-    return all(isinstance(part, bool | int | float | str) for part in parts)
+    return all(isinstance(part, Real | str) for part in parts)
 
 
 def _is_parameter(tensor: Tensor) -> TypeGuard[Parameter]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from babygrad.autograd import is_grad_enabled
 from babygrad.dtypes import FLOAT16, FLOAT32
-from babygrad.ops._common import Member, floating, like, promoted
+from babygrad.ops._common import Member, floating, lifted, like, promoted
 from babygrad.tensor import Tensor
 
 Sizes = int | tuple[int, ...] | list[int]
@@ -33,6 +33,12 @@ def real(op: str, a: Any) -> Tensor:
     return x.astype(FLOAT32) if x._data.dtype is FLOAT16 else x
 
 
+def unstored(op: str, a: Any) -> Tensor:
+    """The only operand of what has results of every type, but for float16: see `floats`."""
+    x = lifted(op, a)
+    return x.astype(FLOAT32) if x._data.dtype is FLOAT16 else x
+
+
 def floats(op: str, *operands: Any) -> list[Any]:
     """The operands as Tensors of one type, float32 or float64; an operand that is None stays None.
 
@@ -54,12 +60,15 @@ def counts_of(op: str, role: str, value: Any, rank: int, least: int = 1) -> tupl
         When there are more or fewer, or one is no integer or too small.
     """
     given = tuple(value) if isinstance(value, tuple | list) else (value,)
-    sizes = given * rank if len(given) == 1 else given
-    if len(sizes) != rank or any(not hasattr(n, "__index__") or n < least for n in sizes):
+    try:
+        sizes = tuple(int(n.__index__()) for n in given) * (rank if len(given) == 1 else 1)
+    except (AttributeError, TypeError):  # no integers, or arrays of several
+        sizes = ()
+    if len(sizes) != rank or min(sizes, default=least) < least:
         raise ValueError(
             f"{op}: {role} (={value!r}) must be an integer of at least {least}, or {rank} of them"
         )
-    return tuple(int(n) for n in sizes)
+    return sizes
 
 
 def pair_of(op: str, role: str, value: Any, least: int = 1) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from babygrad.autograd import Function, NDArray
-from babygrad.ops._common import Member
+from babygrad.ops._common import Member, whole
 from babygrad.ops._fused import Sizes, check_channels, counts_of, floats, pair_of
 from babygrad.ops.joining import pad
 from babygrad.ops.shape import permute, squeeze, unsqueeze
@@ -223,7 +223,7 @@ def conv_transpose2d(
             0,
         )
     _check_ranks(op, x, weight, 4)
-    _check_groups(op, groups, x.shape[1])
+    groups = _checked_groups(op, groups, x.shape[1])
     _check_channels(op, x, weight, x.shape[1], weight.shape[0])
     channels = weight.shape[1] * groups
     check_channels(op, "bias", bias, channels)
@@ -268,7 +268,7 @@ def _conv_nchw(
     if x.ndim == 3:
         return squeeze(_conv_nchw(op, unsqueeze(x, 0), w, b, stride, padding, dilation, groups), 0)
     _check_ranks(op, x, w, 4)
-    _check_groups(op, groups, w.shape[0])
+    groups = _checked_groups(op, groups, w.shape[0])
     _check_channels(op, x, w, x.shape[1], w.shape[1] * groups)
     check_channels(op, "bias", b, w.shape[0])
     geometry = _geometry(op, x.shape[2:], w.shape[2:], stride, padding, dilation, groups)
@@ -371,6 +371,8 @@ def _check_channels(op: str, x: Tensor, w: Tensor, have: int, takes: int) -> Non
         )
 
 
-def _check_groups(op: str, groups: int, channels: int) -> None:
-    if not isinstance(groups, int) or groups < 1 or channels % groups:
+def _checked_groups(op: str, groups: Any, channels: int) -> int:
+    count = whole(op, "groups", groups)
+    if count < 1 or channels % count:
         raise ValueError(f"{op}: groups (={groups!r}) must be a divisor of {channels} channels")
+    return count

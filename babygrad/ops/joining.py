@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from babygrad.autograd import Function, NDArray
@@ -145,7 +146,7 @@ def pad(a: Tensor, widths: Any, value: float = 0.0) -> Tensor:
     value : float
     """
     a, value = lifted("pad", a), number("pad", "value", value)
-    given = [(widths, widths)] * a.ndim if isinstance(widths, int) else list(widths)
+    given = [(widths, widths)] * a.ndim if isinstance(widths, Integral) else list(widths)
     pairs = tuple(tuple(sizes_of("pad", w)) for w in given)
     if len(pairs) != a.ndim or any(len(w) != 2 or min(w) < 0 for w in pairs):
         raise ValueError(

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from babygrad.autograd import Function, NDArray
-from babygrad.ops._common import Member
-from babygrad.ops._fused import Sizes, floats, pair_of
+from babygrad.ops._common import Member, like
+from babygrad.ops._fused import Sizes, floats, pair_of, unstored
+from babygrad.ops.elementwise import where
 from babygrad.ops.indexing import Gather
 from babygrad.ops.linalg import matmul
 from babygrad.ops.shape import permute, reshape, squeeze, unsqueeze
@@ -43,9 +44,11 @@ class MaxPool2dGrad(Member):
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
         winners, (n, height, width, channels) = self.settings
         shape = winners.shape
-        places = self.xp.reshape(winners, (n, shape[1] * shape[2], channels))
+        found = self.xp.greater_equal(winners, 0)
+        places = self.xp.maximum(winners, 0)
+        places = self.xp.reshape(places, (n, shape[1] * shape[2], channels))
         pixels = reshape(out_grad, (n, height * width, channels))
-        return reshape(Gather(places, 1)(pixels), shape)
+        return where(like(found, out_grad), reshape(Gather(places, 1)(pixels), shape), 0)
 
 
 class AvgPool2d(Member):
@@ -87,12 +90,15 @@ def max_pool2d(
     padding : int or pair
         At most half the kernel; a padded place never wins.
     ceil_mode : bool
-        Admit a last window that runs over the end; none starts in the padding.
+        Admit a last window that runs over the end, by less than the stride; it may be the only one.
+        None starts in the padding after the image.
 
     Returns
     -------
     Tensor (N, C, HO, WO)
-        Of equal elements the first in row-major order gets the gradient. NaN wins.
+        Of the type of x, integers among them; float16 gives float32. Of equal elements the first
+        in row-major order gets the gradient. NaN wins. A window that meets nothing but padding,
+        which a dilation makes possible, gives -inf, or the lowest integer, and no gradient.
 
     Raises
     ------
@@ -100,8 +106,8 @@ def max_pool2d(
         When the rank or the padding does not fit, or no window does.
     """
     spread = pair_of("max_pool2d", "dilation", dilation)
-    windows = _windows("max_pool2d", x, kernel_size, stride, padding, spread)
-    return _pool("max_pool2d", MaxPool2d(*windows, spread, ceil_mode), x)
+    windows = _windows("max_pool2d", x, kernel_size, stride, padding, spread, ceil_mode)
+    return _pool(MaxPool2d(*windows, spread, bool(ceil_mode)), unstored("max_pool2d", x))
 
 
 def avg_pool2d(
@@ -117,10 +123,16 @@ def avg_pool2d(
     Parameters
     ----------
     count_include_pad : bool
-        Whether padding counts as zeros, or not at all.
+        Whether padding counts as zeros, or not at all. What `ceil_mode` adds beyond never counts.
+
+    Returns
+    -------
+    Tensor (N, C, HO, WO)
+        Of integers in float32, as every mean is; PyTorch rounds it to an integer.
     """
-    windows = _windows("avg_pool2d", x, kernel_size, stride, padding, (1, 1))
-    return _pool("avg_pool2d", AvgPool2d(*windows, ceil_mode, count_include_pad), x)
+    windows = _windows("avg_pool2d", x, kernel_size, stride, padding, (1, 1), ceil_mode)
+    (image,) = floats("avg_pool2d", x)
+    return _pool(AvgPool2d(*windows, bool(ceil_mode), bool(count_include_pad)), image)
 
 
 def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
@@ -132,6 +144,11 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
     output_size : int or pair
         Rows and columns of the result; None keeps the image's. Window i of n covers the rows
         floor(i H / n) to ceil((i + 1) H / n).
+
+    Returns
+    -------
+    Tensor (N, C, HO, WO)
+        Of integers in float32.
     """
     op = "adaptive_avg_pool2d"
     (x,) = floats(op, x)
@@ -162,17 +179,25 @@ def _averaging(size: int, count: int, beside: Tensor) -> Tensor:
 
 
 def _windows(
-    op: str, x: Any, kernel_size: Any, stride: Any, padding: Any, spread: tuple[int, ...]
+    op: str,
+    x: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    spread: tuple[int, ...],
+    ceil_mode: bool,
 ) -> tuple[Any, ...]:
     """The kernel, stride and padding as the kernels take them, checked against the image."""
     kernel, steps, pads = window_settings(op, kernel_size, stride, padding)
     _check_image(op, x)
     for i, axis in enumerate(("height", "width")):
         span, padded = spread[i] * (kernel[i] - 1) + 1, x.shape[i - 2] + 2 * pads[i]
-        if span > padded:
+        beyond = steps[i] - 1 if ceil_mode else 0
+        if span > padded + beyond:
+            rule = f"with ceil_mode run over it by less than the stride (={steps[i]})"
             raise ValueError(
                 f"{op}: a window spans {span} along the {axis}, where the padded image of "
-                f"shape {x.shape} has {padded}; it must fit"
+                f"shape {x.shape} has {padded}; it must {rule if ceil_mode else 'fit'}"
             )
     return kernel, steps, tuple((p, p) for p in pads)
 
@@ -199,8 +224,7 @@ def _check_image(op: str, x: Any) -> None:
         raise ValueError(f"{op}: x has shape {shape}; it must be a non-empty (N, C, H, W)")
 
 
-def _pool(op: str, function: Function, x: Any) -> Tensor:
-    (x,) = floats(op, x)
+def _pool(function: Function, x: Tensor) -> Tensor:
     if x.ndim == 3:
-        return squeeze(_pool(op, function, unsqueeze(x, 0)), 0)
+        return squeeze(_pool(function, unsqueeze(x, 0)), 0)
     return permute(function(permute(x, (0, 2, 3, 1))), (0, 3, 1, 2))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from numbers import Real
 from typing import Any
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
@@ -219,7 +220,7 @@ def norm(
         return min(magnitude(a), over, keepdims)
     if order == 0:
         return Summation(over, keepdims)(not_equal(a, 0).astype(a.dtype))
-    if not isinstance(order, int | float) or math.isnan(order):
+    if not isinstance(order, Real) or math.isnan(order):
         raise ValueError(f"norm: order (={order!r}) must be a number")
     # At 0 the powers, or their derivatives, are infinite for some orders.
     zero, nothing = equal(a, 0), 0.0 if order > 0 else math.inf

@@ -162,6 +162,9 @@ def max_pool2d(
     for n, c in itertools.product(range(len(x)), range(x.shape[3])):
         for i, j, inside in windows(out, kernel, stride, padding, dilation, x.shape[1:3]):
             seen = [x[n, h, w, c] for _, _, h, w in inside]
+            if not seen:
+                y[n, i, j, c], index[n, i, j, c] = -np.inf, -1
+                continue
             best = next((k for k, v in enumerate(seen) if np.isnan(v)), None)
             best = seen.index(max(seen)) if best is None else best
             y[n, i, j, c] = seen[best]

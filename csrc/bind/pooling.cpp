@@ -27,14 +27,15 @@ bool get_padding(PyObject* object, Pooling& p) {
 }
 
 // The number of windows along an axis: ceil_mode admits one that runs over the end but starts before
-// it. Not positive where the window does not fit.
+// it, be it the only one. Not positive where no window fits.
 std::int64_t output_size(const Pooling& p, int axis, std::int64_t size, bool ceil_mode) {
     const std::int64_t stride = p.stride[axis];
-    const std::int64_t room =
+    std::int64_t room =
         size + p.before[axis] + p.after[axis] - p.dilation[axis] * (p.kernel[axis] - 1) - 1;
+    if (ceil_mode) room += stride - 1;
     if (room < 0) return 0;
-    if (!ceil_mode) return room / stride + 1;
-    const std::int64_t count = (room + stride - 1) / stride + 1;
+    const std::int64_t count = room / stride + 1;
+    if (!ceil_mode) return count;
     return (count - 1) * stride < size + p.before[axis] ? count : count - 1;
 }
 

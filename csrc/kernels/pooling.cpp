@@ -117,7 +117,8 @@ bool max_pool_grad(const View& gy, const View& index, const View& gx) {
             for (std::int64_t j = 0; j < gy.shape[2]; ++j)
                 for (std::int64_t c = q.first; c < q.last; ++c) {
                     const std::int64_t place = at<std::int64_t>(index, q.n, i, j, c);
-                    if (place < 0 || place >= size) {
+                    if (place < 0) continue;  // the window has no pixel
+                    if (place >= size) {
                         valid.store(false, std::memory_order_relaxed);
                         continue;
                     }

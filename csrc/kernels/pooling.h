@@ -14,7 +14,7 @@ struct Pooling {
 struct PoolingKernels {
     // index: places h * W + w (int64), -1 where a window holds nothing but padding
     void (*max_pool[2])(const Pooling& p, const View& x, const View& y, const View& index);
-    // gx is zero at first; false if an index lies outside the plane
+    // gx is zero at first; an index of -1 has no place in it; false if one lies outside the plane
     bool (*max_pool_grad[2])(const View& gy, const View& index, const View& gx);
     void (*avg_pool[2])(const Pooling& p, const View& x, const View& y);
     void (*avg_pool_grad[2])(const Pooling& p, const View& gy, const View& gx);

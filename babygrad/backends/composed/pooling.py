@@ -24,6 +24,13 @@ def pooled_size(
     return count if starts_inside else count - 1
 
 
+def _lowest(x: Array) -> float:
+    """The largest of no elements."""
+    if x.dtype.kind == "f":
+        return -math.inf
+    return -(1 << 8 * x.dtype.itemsize - 1) if x.dtype.kind == "i" else 0
+
+
 class _Windows:
     """Where the windows lie: their number, and the padding that lets every tap be one slice."""
 
@@ -68,14 +75,15 @@ class Pooling(Scatter):
         -------
         y, index : (N, HO, WO, C)
             index (int64) is the winner's place h * W + w: the first maximum in row-major order
-            within the window, or its first NaN.
+            within the window, or its first NaN; -1 where the window has no pixel of the image,
+            which leaves -inf, or the lowest integer.
         """
         n, height, width, channels = x.shape
         windows = _Windows(x.shape, kernel, stride, padding, dilation, ceil_mode)
         places = self.reshape(self.arange(0, height * width, 1, "int64"), (1, height, width, 1))
         places = self.pad(places, windows.widths, -1)
-        padded = self.pad(x, windows.widths, -math.inf)
-        y = self.full((n, *windows.out, channels), -math.inf, x.dtype)
+        padded = self.pad(x, windows.widths, 0)
+        y = self.full((n, *windows.out, channels), _lowest(x), x.dtype)
         index = self.full(y.shape, -1, "int64")
         for _, pixels in windows.taps:
             value, place = self.getitem(padded, pixels), self.getitem(places, pixels)
@@ -88,12 +96,13 @@ class Pooling(Scatter):
         return y, index
 
     def max_pool2d_grad(self, gy: Array, index: Array, x_shape: Shape) -> Array:
-        """gy (N, HO, WO, C) added up at the winners -> (N, H, W, C)."""
+        """gy (N, HO, WO, C) added up at the winners -> (N, H, W, C); an index of -1 has none."""
         n, height, width, channels = x_shape
         rows = (n, gy.shape[1] * gy.shape[2], channels)
         planes = (n, height * width, channels)
-        flat = self.scatter_along_axis(planes, self.reshape(index, rows), self.reshape(gy, rows), 1)
-        return self.reshape(flat, x_shape)
+        src = self.reshape(self.where(self.less(index, 0), 0, gy), rows)
+        places = self.reshape(self.maximum(index, 0), rows)
+        return self.reshape(self.scatter_along_axis(planes, places, src, 1), x_shape)
 
     def avg_pool2d(
         self,

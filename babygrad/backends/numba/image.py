@@ -187,7 +187,7 @@ class NumbaPooling(NumpyBackend):
         gy, index = contiguous(gy).reshape(rows), contiguous(index).reshape(rows)
         kernels.max_pool2d_grad(gy.size, gy, index, gx, valid)
         if not valid.all():
-            raise IndexError(f"max_pool2d_grad: an index is outside [0, {height * width})")
+            raise IndexError(f"max_pool2d_grad: an index is {height * width} or larger")
         return gx.reshape(x_shape)
 
     def avg_pool2d(

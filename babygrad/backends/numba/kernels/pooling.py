@@ -40,16 +40,19 @@ def _keep_larger(value, here, best, place):
 
 @kernel
 def max_pool2d_grad(gy, index, gx, valid):
-    """gy, index (N, M, C), gx (N, H W, C) zeros on entry; valid[n] says the indices fit."""
+    """gy, index (N, M, C), gx (N, H W, C) zeros on entry; valid[n] says the indices fit.
+
+    A negative index is that of a window without a pixel.
+    """
     for n in prange(gy.shape[0]):
         valid[n] = True
         for m in range(gy.shape[1]):
             for c in range(gy.shape[2]):
                 place = index[n, m, c]
-                if 0 <= place < gx.shape[1]:
-                    gx[n, place, c] += gy[n, m, c]
-                else:
+                if place >= gx.shape[1]:
                     valid[n] = False
+                elif place >= 0:
+                    gx[n, place, c] += gy[n, m, c]
 
 
 @kernel
