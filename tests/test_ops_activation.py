@@ -66,6 +66,51 @@ def test_t15_nothing_overflows_or_warns(device: str, dtype: str) -> None:
     assert far.grad.tolist() == [0.0, 1.0]
 
 
+# The value at a large x and at a large -x, and the slopes there; None stands for x itself.
+LIMITS: dict[str, tuple[Any, float, float, float]] = {
+    "relu": (None, 0.0, 1.0, 0.0),
+    "elu": (None, -1.0, 1.0, 0.0),
+    "gelu": (None, 0.0, 1.0, 0.0),
+    "gelu by tanh": (None, 0.0, 1.0, 0.0),
+    "silu": (None, 0.0, 1.0, 0.0),
+    "softplus": (None, 0.0, 1.0, 0.0),
+    "sigmoid": (1.0, 0.0, 0.0, 0.0),
+    "tanh": (1.0, -1.0, 0.0, 0.0),
+    "hardtanh": (1.0, -1.0, 0.0, 0.0),
+    "erf": (1.0, -1.0, 0.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_values_and_derivatives_reach_their_limits(name: str, device: str, dtype: str) -> None:
+    largest = float(np.finfo(dtype).max)
+    far = [np.inf, largest, 1e38, 1e20] + ([1e200] if dtype == "float64" else [])
+    high, low, slope_high, slope_low = LIMITS[name]
+
+    def function(x: Tensor) -> Tensor:
+        return ops.gelu(x, "tanh") if name == "gelu by tanh" else getattr(ops, name)(x)
+
+    x = Tensor(far + [-v for v in far], dtype=dtype, requires_grad=True)
+    n = len(far)
+    expected = [float(v) if high is None else high for v in x.data[:n]] + [low] * n
+    assert function(x).tolist() == expected
+    slopes = [slope_high] * n + [slope_low] * n
+    function(x).sum().backward()
+    assert x.grad.tolist() == slopes
+    first = babygrad.grad(function(x).sum(), x, create_graph=True)
+    assert first.tolist() == slopes
+    second = babygrad.grad(first.sum(), x, allow_unused=True)
+    assert second is None or second.tolist() == [0.0] * 2 * n  # None: the slope is constant
+
+
+def test_the_curvature_of_softplus_keeps_its_digits_on_both_sides(device: str, dtype: str) -> None:
+    x = Tensor([-30.0, -17.0, -2.0, 0.5, 17.0, 30.0], dtype=dtype, requires_grad=True)
+    first = babygrad.grad(ops.softplus(x).sum(), x, create_graph=True)
+    second = babygrad.grad(first.sum(), x)
+    e = np.exp(-np.abs(x.data.astype("f8")))
+    np.testing.assert_allclose(second.data, e / (1 + e) ** 2, rtol=16 * np.finfo(dtype).eps)
+
+
 def test_t8_derivatives_at_the_kinks(device: str, dtype: str) -> None:
     def slope(function: Any, point: float) -> float:
         x = Tensor([point], dtype=dtype, requires_grad=True)

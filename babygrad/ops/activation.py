@@ -78,7 +78,8 @@ class GELU(Fused):
     uses = ("0",)
 
     def composed(self, gy: Tensor, saved: Tensor, tanh_form: bool) -> Tensor:
-        x, square = saved, saved * saved
+        x = clip(saved, -40, 40)  # where Phi has reached 0 and 1, before the square overflows
+        square = x * x
         if tanh_form:
             factor = math.sqrt(2 / math.pi)
             cdf = (tanh(x * (square * 0.044715 + 1) * factor) + 1) * 0.5
@@ -112,8 +113,9 @@ class SiLU(Fused):
     uses = ("0",)
 
     def composed(self, gy: Tensor, saved: Tensor) -> Tensor:
-        s = sigmoid(saved)
-        return gy * (s * (saved * (1 - s) + 1))
+        x = clip(saved, -800, 800)  # where the slope has reached 0 and 1, for inf * 0 is NaN
+        s = sigmoid(x)
+        return gy * (s * (x * (1 - s) + 1))
 
 
 def silu(x: Any) -> Tensor:
@@ -126,7 +128,19 @@ class Softplus(Fused):
     uses = ("0",)
 
     def composed(self, gy: Tensor, saved: Tensor) -> Tensor:
-        return gy * sigmoid(saved)
+        return gy * Logistic()(saved)
+
+
+class Logistic(Function):
+    """The sigmoid with a gradient that keeps its digits where y is near 1, and 1 - y has none."""
+
+    uses = ("0y",)
+
+    def forward(self, x: NDArray) -> NDArray:
+        return self.xp.sigmoid(x)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return out_grad * (node * Logistic()(-node._inputs[0]))
 
 
 def softplus(x: Any) -> Tensor:

@@ -101,9 +101,17 @@ cosh: _Row = _unary("cosh", "0", lambda g, x: chain_multiply(g, sinh(x)), "The h
 erf = _unary(
     "erf",
     "0",
-    lambda g, x: chain_multiply(g, exp(-(x * x)) * (2 / math.sqrt(math.pi))),
+    lambda g, x: chain_multiply(g, _bell(clip(x, -30, 30)) * (2 / math.sqrt(math.pi))),
     "The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to `a`.",
 )
+
+
+
+def _bell(x: Tensor) -> Tensor:
+    """exp(-x^2), which is 0 in float64 long before x^2 overflows in float32."""
+    result: Tensor = exp(-(x * x))
+    return result
+
 
 # ----- Magnitude, sign and rounding -----
 

@@ -44,7 +44,8 @@ class CrossEntropy(Function):
             return like(self.xp.cross_entropy_grad(*arrays), out_grad)
         column = unsqueeze(like(self.target, x), -1)
         one_hot = column == like(self.xp.arange(0, x.shape[1], 1, "int64"), x)
-        return where(column < 0, 0.0, (softmax(x) - one_hot) * unsqueeze(out_grad, -1))
+        p = softmax(where(column < 0, 0.0, x))  # a row left out may hold anything
+        return where(column < 0, 0.0, (p - one_hot) * unsqueeze(out_grad, -1))
 
 
 def cross_entropy(
@@ -64,11 +65,12 @@ def cross_entropy(
         Logits, with the classes on `axis`.
     target : Tensor, array or list
         Class labels of the shape of `x` without `axis`, whole numbers in [0, C); or, of the shape
-        of `x`, the probabilities of the classes.
+        of `x`, the probabilities of the classes, floats.
     weight : Tensor (C,), optional
         What each class counts. The mean is weighted with it.
     ignore_index : int
-        A label that does not count. When all labels are ignored the mean is NaN, as in PyTorch.
+        A label that does not count, whatever is in its row: its loss is 0, and its gradient. When
+        all labels are ignored the mean is NaN, as in PyTorch.
     label_smoothing : float in [0, 1]
         The share of the target that is spread evenly over all classes (Szegedy et al., 2016).
 
@@ -76,8 +78,17 @@ def cross_entropy(
     ------
     ValueError
         When the shapes do not fit.
+    TypeError
+        When probabilities are integers or bools.
     IndexError
         When a label is out of range; the message has its value and position.
+
+    Notes
+    -----
+    A logit of -inf gives a class the probability 0, and an infinite loss where it is the target.
+    What counts 0 adds 0 then, and no gradient: a class with the target probability 0 or the weight
+    0. PyTorch gives NaN. Smoothed targets leave no class without its share, so that beside them a
+    logit of -inf makes the loss infinite.
 
     Examples
     --------
@@ -91,21 +102,44 @@ def cross_entropy(
         check_probability(op, "label_smoothing", label_smoothing)
     rows, shape = _rows(op, x, axis, weight)
     if getattr(target, "shape", None) == x.shape:
-        (target,) = floats(op, target)
+        target = _probabilities(op, target, x)
         smoothed = target * (1 - label_smoothing) + label_smoothing / rows.shape[1]
-        losses = -_weigh(logsoftmax(rows) * _rows(op, smoothed, axis, None)[0], weight).sum(-1)
+        amounts = _rows(op, smoothed, axis, None)[0]
+        if weight is not None:
+            amounts = amounts * weight
+        losses = -_times(amounts, logsoftmax(rows)).sum(-1)
         # The mean is over the samples, whatever the classes count, as in PyTorch.
         return _reduce(op, losses.reshape(shape), reduction)
     ids = _labels(op, x, target, shape, rows.shape[1], ignore_index)
     losses = CrossEntropy(ids._data)(rows)
     counts = _counts(ids, weight, rows)
     if counts is not None and weight is not None:
-        losses = losses * counts
+        losses = _times(counts, losses)
     if label_smoothing:
-        spread = where(ids < 0, 0.0, -_weigh(logsoftmax(rows), weight).sum(-1))
-        share = label_smoothing / rows.shape[1]
-        losses = losses * (1 - label_smoothing) + spread * share
+        spread = _spread(rows, ids, weight, label_smoothing / rows.shape[1])
+        # A share of 0 would make NaN of an infinite loss.
+        losses = losses * (1 - label_smoothing) + spread if label_smoothing < 1 else spread
     return _weighted_mean(op, losses, counts, shape, reduction)
+
+
+def _probabilities(op: str, target: Any, x: Tensor) -> Tensor:
+    """A target of the shape of the scores: probabilities, not labels of a wrong shape."""
+    tensor = lifted(op, target, x)
+    if tensor.dtype.kind != "f":
+        raise TypeError(
+            f"{op}: target has the shape of x, {x.shape}, and dtype {tensor.dtype}; probabilities "
+            "are floats, and labels have the shape of x without its classes"
+        )
+    (probabilities,) = floats(op, tensor)
+    return probabilities
+
+
+def _spread(rows: Tensor, ids: Tensor, weight: Tensor | None, share: float) -> Tensor:
+    """What label smoothing adds: the share of the sum of the losses that all classes have."""
+    left_out = ids < 0
+    logs = logsoftmax(where(unsqueeze(left_out, -1), 0.0, rows))
+    total = (logs if weight is None else _times(weight, logs)).sum(-1)
+    return where(left_out, 0.0, total * -share)
 
 
 def nll_loss(
@@ -118,14 +152,15 @@ def nll_loss(
 ) -> Tensor:
     """Minus the log-probability of the target: `cross_entropy` after its `logsoftmax`.
 
-    The parameters are those of `cross_entropy`; `x` holds log-probabilities.
+    The parameters are those of `cross_entropy`; `x` holds log-probabilities, of which one of -inf
+    adds 0 where its class has the weight 0.
     """
     x, weight = floats("nll_loss", x, weight)
     rows, shape = _rows("nll_loss", x, axis, weight)
     ids = _labels("nll_loss", x, target, shape, rows.shape[1], ignore_index)
     picked = gather(rows, 1, unsqueeze(where(ids < 0, 0, ids), 1)).reshape(ids.shape)
     counts = _counts(ids, weight, rows)
-    losses = -picked if counts is None else where(ids < 0, 0.0, -picked * counts)
+    losses = -picked if counts is None else _times(counts, where(ids < 0, 0.0, -picked))
     return _weighted_mean("nll_loss", losses, counts, shape, reduction)
 
 
@@ -155,7 +190,9 @@ def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0)
     x, target = _pair("huber_loss", x, target)
     check_positive("huber_loss", "delta", delta)
     distance = (x - target).abs()
-    losses = where(distance <= delta, square(distance) * 0.5, (distance - 0.5 * delta) * delta)
+    near = distance <= delta
+    # Far out the square, of which nothing is taken, would overflow.
+    losses = where(near, square(where(near, distance, 0.0)) * 0.5, (distance - 0.5 * delta) * delta)
     return _reduce("huber_loss", losses, reduction)
 
 
@@ -174,12 +211,26 @@ def bce_with_logits(
         Logits, and probabilities of the same shape.
     weight, pos_weight : Tensor, optional
         What each element counts, and what its positive part counts; they broadcast.
+
+    Notes
+    -----
+    Loss and gradient keep their digits where the prediction is sure and right, however small they
+    are. What counts 0 adds 0, beside an infinite logit too.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> print(f"{babygrad.ops.bce_with_logits([-18.0], [0.0]).item():.6g}")
+    1.523e-08
     """
-    x, target = _pair("bce_with_logits", x, target)
-    # -target log s(x) - (1 - target) log s(-x), with log s(-x) = log s(x) - x
-    positive = 1.0 if pos_weight is None else target * (pos_weight - 1) + 1
-    losses = (1 - target) * x + softplus(-x) * positive
-    return _reduce("bce_with_logits", losses if weight is None else losses * weight, reduction)
+    op = "bce_with_logits"
+    x, target = _pair(op, x, target)
+    # -target log s(x) - (1 - target) log s(-x): two terms of one sign, of which none cancels.
+    positive = target if pos_weight is None else target * pos_weight
+    losses = _times(1 - target, softplus(x)) + _times(positive, softplus(-x))
+    if weight is not None:
+        losses = _times(lifted(op, weight, x), losses)
+    return _reduce(op, losses, reduction)
 
 
 def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
@@ -191,7 +242,7 @@ def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = Fals
         Log-probabilities.
     target : Tensor
         Probabilities of the same shape, or their logarithms with `log_target`. Where the
-        probability is 0 the divergence is 0.
+        probability is 0 the divergence is 0, with a gradient of 0, even if `x` is -inf there.
     reduction : {"mean", "sum", "none", "batchmean"}
         "mean" divides by the number of elements, as in PyTorch; the divergence itself is
         "batchmean", which divides by the length of axis 0.
@@ -199,14 +250,27 @@ def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = Fals
     check_reduction("kl_div", reduction, "batchmean")
     x, target = _pair("kl_div", x, target)
     if log_target:
-        losses = exp(target) * (target - x)
+        p = exp(target)
+        absent = p == 0
+        losses = p * (where(absent, 0.0, target) - where(absent, 0.0, x))
     else:
         present = target > 0
-        losses = where(present, target * log(where(present, target, 1.0)), 0.0) - target * x
+        logs = log(where(present, target, 1.0))
+        losses = where(present, target * logs, 0.0) - _times(target, x)
     if reduction == "batchmean":
         total = losses.sum()
         return divide(total, x.shape[0]) if x.ndim else total
     return _reduce("kl_div", losses, reduction)
+
+
+def _times(amount: Tensor, loss: Tensor) -> Tensor:
+    """The loss as often as it counts; 0, with a gradient of 0, where an infinite one counts 0."""
+    xp = loss._device.backend
+    infinite = xp.isinf(loss._data)
+    if xp.any(infinite):
+        lost = xp.logical_and(infinite, xp.equal(amount._data, 0))
+        loss = where(like(lost, loss), 0.0, loss)
+    return amount * loss
 
 
 def _pair(op: str, x: Any, target: Any) -> list[Tensor]:
@@ -274,7 +338,3 @@ def _counts(ids: Tensor, weight: Tensor | None, rows: Tensor) -> Tensor | None:
         return None
     present = (ids >= 0).astype(rows.dtype)
     return present if weight is None else take(weight, where(ids < 0, 0, ids), 0) * present
-
-
-def _weigh(rows: Tensor, weight: Tensor | None) -> Tensor:
-    return rows if weight is None else rows * weight

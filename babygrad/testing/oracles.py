@@ -42,6 +42,10 @@ def softplus(x: Array) -> Exact:
     return np.where(x > 50, x, np.log1p(np.exp(np.minimum(x, 50))))
 
 
+def silu(x: Array) -> Exact:
+    return np.where(x == -np.inf, 0, x * sigmoid(x))
+
+
 def silu_slope(x: Array) -> Exact:
     return sigmoid(x) + x * sigmoid_slope(x)
 

@@ -12,9 +12,18 @@ constexpr double kTanhFactor = 0.7978845608028654;  // sqrt(2 / pi)
 constexpr double kTanhCubic = 0.044715;
 constexpr double kDensity = 0.3989422804014327;      // 1 / sqrt(2 pi)
 
+// Beyond these, Phi and the logistic function are what they are at infinity, in float64 too; there x
+// itself would meet them as inf * 0.
+constexpr int kNormalLimit = 40, kLogisticLimit = 800;
+
 template <class V>
-V silu_slope(V x) {
-    const V s = sigmoid(x);
+V above(V x, int low) {
+    return select(x < constant<V>(low), constant<V>(low), x);
+}
+
+template <class V>
+V silu_slope(V v) {
+    const V x = clamp(v, -kLogisticLimit, kLogisticLimit), s = sigmoid(x);
     return s * (x * (constant<V>(1) - s) + constant<V>(1));
 }
 
@@ -61,7 +70,7 @@ BABYGRAD_SAME_NAME(tanh)
 BABYGRAD_SAME_NAME(erf)
 BABYGRAD_SAME_NAME(sigmoid)
 BABYGRAD_SAME_NAME(softplus)
-BABYGRAD_OP1(silu, Stateless, x* BABYGRAD_TARGET::sigmoid(x))
+BABYGRAD_OP1(silu, Stateless, above(x, -kLogisticLimit) * BABYGRAD_TARGET::sigmoid(x))
 BABYGRAD_OP1(elu, Parametric,
              select(x > V{}, x, BABYGRAD_TARGET::expm1(min_nan(x, V{})) * constant<V>(parameter)))
 
@@ -73,28 +82,32 @@ BABYGRAD_OP2(elu_grad, Parametric, gy, x,
 
 struct gelu : gelu_base {
     using gelu_base::gelu_base;
-    f64v operator()(f64v x) const { return x * normal(x).cdf; }
+    f64v operator()(f64v v) const {
+        const f64v x = above(v, -kNormalLimit);
+        return x * normal(x).cdf;
+    }
     f32v operator()(f32v x) const {
         if (approximate) {
             const f32v near = in_float64(bounded(x), [](f64v v) {
                 return v * normal_tanh(v, exp_for_float).cdf;
             });
-            return select(x > 15.0f, x, select(x < -15.0f, x * 0.0f, near));
+            return select(x > 15.0f, x, select(x < -15.0f, splat(-0.0f), near));
         }
         if (!any(abs(x) > kNormalCore))
             return in_float64(x, [](f64v v) { return v * fma(v, cdf_core(v * v), splat(0.5)); });
-        // The larger of x and 0, minus |x| times the tail; -inf * 0 is NaN, as in the definition.
+        // The larger of x and 0, minus |x| times the tail.
         const f32v lost = in_float64(magnitude(x), [](f64v z) {
             const NormalTail tail = normal_tail(z);
             return z * tail.n / tail.d * tail.density;  // the division beside the exponential
         });
-        return fma(x, select(x > 0.0f, splat(1.0f), f32v{}), -lost);
+        return select(x > 0.0f, x, splat(-0.0f)) - lost;
     }
 };
 
 struct gelu_grad : gelu_base {
     using gelu_base::gelu_base;
-    f64v operator()(f64v gy, f64v x) const {
+    f64v operator()(f64v gy, f64v v) const {
+        const f64v x = clamp(v, -kNormalLimit, kNormalLimit);
         const Normal n = normal(x);
         return gy * (n.cdf + x * n.pdf);
     }

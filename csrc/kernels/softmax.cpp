@@ -126,12 +126,16 @@ void log_softmax_grad(const View& gy, const View& y, const View& gx) {
                 [](V g, V log_p, V total) { return g - exp(log_p) * total; });
 }
 
-// log(sum(exp(x))): an infinite maximum is the result itself.
+// log(sum(exp(x))) in two parts: the maximum, or 0 where that is infinite, and what comes on top of it.
+template <class T>
+struct LogSumExp {
+    Vec<T> shift, rest;
+};
 template <class T, class Pack>
-Vec<T> line_logsumexp(const Pack& pack, const Line& x) {
+LogSumExp<T> line_logsumexp(const Pack& pack, const Line& x) {
     const Vec<T> m = line_max<T>(pack, x);
     const Vec<T> shift = select(abs(m) == kInfinity<T>, Vec<T>{}, m);
-    return log(line_exp_sum<T>(pack, x, shift)) + shift;
+    return {shift, log(line_exp_sum<T>(pack, x, shift))};
 }
 
 template <class T>
@@ -147,18 +151,27 @@ template <class T>
 void logsumexp(const View& x, const View& lse) {
     const View* const views[] = {&x, &lse};
     for_lines<T>(views, [](const auto& pack, const Line* line) {
-        put_scalar(pack, line[1], line_logsumexp<T>(pack, line[0]));
+        const LogSumExp<T> found = line_logsumexp<T>(pack, line[0]);
+        put_scalar(pack, line[1], found.rest + found.shift);
     });
 }
 
+// The logit comes off the maximum, for off their sum it would leave the digits of the large number.
 template <class T>
 void cross_entropy(const View& x, const View& target, const View& loss, const View& lse) {
-    logsumexp<T>(x, lse);
+    const View* const views[] = {&x, &loss, &lse};
+    for_lines<T>(views, [](const auto& pack, const Line* line) {
+        const LogSumExp<T> found = line_logsumexp<T>(pack, line[0]);
+        put_scalar(pack, line[1], found.shift);
+        put_scalar(pack, line[2], found.rest);
+    });
     for (std::int64_t i = 0; i < x.shape[0]; ++i) {
         const auto t = *reinterpret_cast<const std::int64_t*>(target.data + i * target.strides[0]);
         const char* picked = x.data + i * x.strides[0] + t * x.strides[1];
+        const T shift = data_as<T>(loss)[i], rest = data_as<T>(lse)[i];
         data_as<T>(loss)[i] =
-            t < 0 ? 0 : data_as<T>(lse)[i] - *reinterpret_cast<const T*>(picked);
+            t < 0 ? 0 : (shift - *reinterpret_cast<const T*>(picked)) + rest;
+        data_as<T>(lse)[i] = rest + shift;
     }
 }
 

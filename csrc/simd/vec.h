@@ -219,6 +219,11 @@ inline f32v clamp(f32v v, float low, float high) {
 #endif
 }
 
+inline f64v clamp(f64v v, double low, double high) {
+    v = select(v > high, splat(high), v);
+    return select(v < low, splat(low), v);
+}
+
 // Lanes folded in a fixed order: halves onto each other.
 template <class V, class Fn>
 inline auto fold(V v, const Fn& fn) {

@@ -9,6 +9,11 @@ from babygrad.backends.required import Required
 
 _TANH_FACTOR = math.sqrt(2.0 / math.pi)
 _TANH_CUBIC = 0.044715
+# Where x is cut off before a factor meets it that is 0 by then, or 1 with a derivative of 0: the
+# formulas have `inf * 0` beyond, or an overflow. Phi and the logistic function have reached their
+# limits in float64.
+_NORMAL_LIMIT = 40.0
+_LOGISTIC_LIMIT = 800.0
 
 
 class Activations(Required):
@@ -54,20 +59,23 @@ class Activations(Required):
 
     def silu(self, x: Array) -> Array:
         """x sigmoid(x) (Elfwing et al., 2018)."""
-        return self.multiply(x, self.sigmoid(x))
+        return self.multiply(self.maximum(x, -_LOGISTIC_LIMIT), self.sigmoid(x))
 
     def silu_grad(self, gy: Array, x: Array) -> Array:
         """gy s (1 + x (1 - s)) with s = sigmoid(x)."""
+        x = self.clip(x, -_LOGISTIC_LIMIT, _LOGISTIC_LIMIT)
         s = self.sigmoid(x)
         slope = self.multiply(s, self.add(self.multiply(x, self.subtract(1, s)), 1))
         return self.multiply(gy, slope)
 
     def gelu(self, x: Array, approximate: bool) -> Array:
         """x Phi(x) (Hendrycks and Gimpel, 2016); ``approximate`` takes their tanh form of Phi."""
+        x = self.maximum(x, -_NORMAL_LIMIT)
         return self.multiply(x, self._normal_cdf(x, approximate))
 
     def gelu_grad(self, gy: Array, x: Array, approximate: bool) -> Array:
         """gy (Phi(x) + x Phi'(x)), for the form of Phi that ``gelu`` took."""
+        x = self.clip(x, -_NORMAL_LIMIT, _NORMAL_LIMIT)
         cdf = self._normal_cdf(x, approximate)
         if approximate:
             # Phi = (1 + tanh u) / 2, so Phi' = (1 - tanh(u)^2) u' / 2 = 2 Phi (1 - Phi) u'.

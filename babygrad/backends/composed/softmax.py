@@ -33,11 +33,15 @@ class Softmax(Required):
 
     def logsumexp(self, x: Array, axis: Axis, keepdims: bool) -> Array:
         """log(sum(exp(x))) along ``axis``: -inf when all are -inf, inf when one is inf."""
+        shift, rest = self._logsumexp(x, axis)
+        result = self.add(rest, shift)
+        return result if keepdims else self.reshape(result, self.sum(shift, axis).shape)
+
+    def _logsumexp(self, x: Array, axis: Axis) -> tuple[Array, Array]:
+        """The maximum, or 0 where that is infinite, and what logsumexp adds to it."""
         largest = self.max(x, axis, True)
         shift = self.where(self.isfinite(largest), largest, 0)
-        total = self.sum(self.exp(self.subtract(x, shift)), axis, True)
-        result = self.add(self.log(total), shift)
-        return result if keepdims else self.reshape(result, self.sum(largest, axis).shape)
+        return shift, self.log(self.sum(self.exp(self.subtract(x, shift)), axis, True))
 
     def cross_entropy(self, x: Array, target: Array) -> tuple[Array, Array]:
         """logsumexp(x) - x[target] for each row of logits.
@@ -52,11 +56,13 @@ class Softmax(Required):
         loss, lse : (N,), (N,)
             The losses, and logsumexp(x, 1), which the gradient needs.
         """
-        lse = self.logsumexp(x, 1, False)
-        column = self.expand_dims(self.maximum(target, 0), 1)
-        picked = self.squeeze(self.take_along_axis(x, column, 1), 1)
-        loss = self.where(self.less(target, 0), 0, self.subtract(lse, picked))
-        return loss, lse
+        shift, rest = self._logsumexp(x, 1)
+        column = self.expand_dims(target, 1)
+        picked = self.take_along_axis(x, self.maximum(column, 0), 1)
+        # The logit comes off the maximum: off lse it would leave the digits of the large number.
+        loss = self.add(self.subtract(shift, picked), rest)
+        loss = self.where(self.less(column, 0), 0, loss)
+        return self.squeeze(loss, 1), self.squeeze(self.add(rest, shift), 1)
 
     def cross_entropy_grad(self, gy: Array, x: Array, lse: Array, target: Array) -> Array:
         """gy (softmax(x) - onehot(target)), 0 in rows left out; gy (N,) -> (N, C)."""

@@ -9,6 +9,7 @@ import numpy as np
 from numba import prange
 
 from babygrad.backends.numba.kernels.scalar import (
+    bounded,
     exp,
     log1p_of_exp,
     normal_cdf,
@@ -57,32 +58,37 @@ def softplus_grad(gy, x, gx):
 @kernel
 def silu(x, y):
     for i in prange(y.size):
-        y[i] = x[i] * sigmoid(x[i])
+        y[i] = (-800.0 if x[i] < -800.0 else x[i]) * sigmoid(x[i])
 
 
 @kernel
 def silu_grad(gy, x, gx):
     for i in prange(gx.size):
-        s = sigmoid(x[i])
-        gx[i] = gy[i] * (s * (1 + x[i] * (1 - s)))
+        v = bounded(np.float64(x[i]), 800.0)
+        s = sigmoid(v)
+        gx[i] = gy[i] * (s * (1 + v * (1 - s)))
 
 
 @kernel
 def gelu(x, y):
     for i in prange(y.size):
-        y[i] = x[i] * normal_cdf(np.float64(x[i]))
+        v = np.float64(x[i])
+        v = -40.0 if v < -40.0 else v
+        y[i] = v * normal_cdf(v)
 
 
 @kernel
 def gelu_by_tanh(x, y):
     for i in prange(y.size):
-        y[i] = x[i] * normal_cdf_by_tanh(np.float64(x[i]))
+        v = np.float64(x[i])
+        v = -40.0 if v < -40.0 else v
+        y[i] = v * normal_cdf_by_tanh(v)
 
 
 @kernel
 def gelu_grad(gy, x, gx):
     for i in prange(gx.size):
-        v = np.float64(x[i])
+        v = bounded(np.float64(x[i]), 40.0)
         pdf = exp(-0.5 * v * v) / math.sqrt(2 * math.pi)
         gx[i] = gy[i] * (normal_cdf(v) + v * pdf)
 
@@ -90,7 +96,7 @@ def gelu_grad(gy, x, gx):
 @kernel
 def gelu_by_tanh_grad(gy, x, gx):
     for i in prange(gx.size):
-        gx[i] = gy[i] * _gelu_by_tanh_slope(np.float64(x[i]))
+        gx[i] = gy[i] * _gelu_by_tanh_slope(bounded(np.float64(x[i]), 40.0))
 
 
 @helper

@@ -73,6 +73,13 @@ def sigmoid(x):
 
 
 @helper
+def bounded(x, limit):
+    """x within [-limit, limit], where a function has reached what it is at infinity."""
+    x = limit if x > limit else x
+    return -limit if x < -limit else x
+
+
+@helper
 def normal_cdf(x):
     return 0.5 * math.erfc(-x * math.sqrt(0.5))
 

@@ -56,24 +56,26 @@ def log_softmax_grad(gy, y, gx):
 @kernel
 def logsumexp(x, y):
     for i in prange(x.shape[0]):
-        y[i] = _row_logsumexp(x[i])
+        shift, rest = _row_logsumexp(x[i])
+        y[i] = rest + shift
 
 
 @helper
 def _row_logsumexp(x):
+    """The largest element, or 0 where that is infinite, and what logsumexp adds to it."""
     shift = largest(x)
     shift = shift if math.isfinite(shift) else 0.0
     e = np.empty_like(x)  # a loop that also adds would not be vectorised
     _exp_row(x, shift, e)
-    return math.log(total(e)) + shift
+    return shift, math.log(total(e))
 
 
 @kernel
 def cross_entropy(x, target, loss, lse):
     for i in prange(x.shape[0]):
-        row = _row_logsumexp(x[i])
-        lse[i] = row
-        loss[i] = 0 if target[i] < 0 else row - x[i, target[i]]
+        shift, rest = _row_logsumexp(x[i])
+        lse[i] = rest + shift
+        loss[i] = 0 if target[i] < 0 else (shift - x[i, target[i]]) + rest
 
 
 @kernel
