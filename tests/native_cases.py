@@ -146,6 +146,11 @@ def batch_norm(m: Maker) -> list[Arguments]:
     return [(x, w, b, 0.5, 3), (planar, w, b, 0.5, 1), (planar.copy(), None, None, 0.5, 1)]
 
 
+def channel_affine(m: Maker) -> list[Arguments]:
+    mean, scale = m.array(m.image[3]), m.array(m.image[3])
+    return [(x, mean, scale, b, axis) for x, _, b, _, axis in batch_norm(m)]
+
+
 def batch_norm_grad(m: Maker) -> list[Arguments]:
     gy, x, c = m.array(*m.image), m.array(*m.image), m.image[3]
     w, mean, rstd = m.array(c), m.array(c), m.positive(c)
@@ -372,6 +377,7 @@ CASES: dict[str, Callable[[Maker], list[Arguments]]] = {
     "rms_norm_grad": rms_norm_grad,
     "batch_norm": batch_norm,
     "batch_norm_grad": batch_norm_grad,
+    "channel_affine": channel_affine,
     "cross_entropy": cross_entropy,
     "cross_entropy_grad": cross_entropy_grad,
     "conv2d": conv2d,

@@ -73,6 +73,122 @@ def test_t13_evaluation_uses_and_never_updates_the_running_statistics(device: st
         np.testing.assert_array_equal(value, before[name])
 
 
+@pytest.mark.parametrize("shape", [(64, 3), (16, 3, 5), (4, 3, 6, 7)])
+@pytest.mark.parametrize("affine", [False, True])
+def test_evaluation_keeps_the_digits_that_training_keeps(
+    shape: tuple[int, ...], affine: bool, device: str, dtype: str
+) -> None:
+    x = (1000 + rng.normal(size=shape)).astype(dtype)
+    others = tuple(i for i in range(len(shape)) if i != 1)
+    along = (3, *(1,) * (len(shape) - 2))
+    mean, var = x.mean(others, dtype="f8").astype(dtype), x.var(others, dtype="f8").astype(dtype)
+    w, b = (rng.normal(size=3).astype(dtype) for _ in range(2))
+    statistics = Tensor(mean, dtype=dtype), Tensor(var, dtype=dtype)
+    vectors = (Tensor(w, dtype=dtype), Tensor(b, dtype=dtype)) if affine else ()
+    exact = (x.astype("f8") - mean.reshape(along)) / np.sqrt(var.astype("f8") + 1e-5).reshape(along)
+    if affine:
+        exact = exact * w.reshape(along) + b.reshape(along)
+    last = np.moveaxis(np.moveaxis(x, 1, -1).copy(), -1, 1)  # the channels last in memory
+    for image in (x, last, x[::-1]):
+        y = ops.batch_norm(babygrad.from_numpy(image), *statistics, *vectors)
+        wanted = exact[::-1] if image is not x and image is not last else exact
+        np.testing.assert_allclose(
+            y.data, wanted, rtol=8 * np.finfo(dtype).eps, atol=16 * np.finfo(dtype).eps
+        )
+        assert y.dtype == np.dtype(dtype)
+
+
+def test_evaluation_has_every_derivative(device: str) -> None:
+    def settings(*seeds: int) -> list[Tensor]:
+        drawn = [np.random.default_rng(seed).uniform(0.5, 2, 3) for seed in seeds]
+        return [Tensor(v, dtype="float64", requires_grad=True) for v in drawn]
+
+    x = Tensor(rng.normal(size=(4, 3, 2)), dtype="float64", requires_grad=True)
+    for count in (2, 3, 4):
+        inputs = [x, *settings(*range(count))]
+        assert babygrad.gradcheck(ops.batch_norm, inputs)
+        assert babygrad.gradgradcheck(ops.batch_norm, inputs)
+
+
+def exact_gradient(x: Any, gy: Any, axes: Any, eps: float, centred: bool) -> Any:
+    """The gradient of a normalization without weights, in numpy's longdouble."""
+    x, gy = x.astype(np.longdouble), gy.astype(np.longdouble)
+    moved = x - x.mean(axes, keepdims=True) if centred else x
+    rstd = 1 / np.sqrt((moved**2).mean(axes, keepdims=True) + eps)
+    x_hat = moved * rstd
+    g = gy - x_hat * (gy * x_hat).mean(axes, keepdims=True)
+    return x_hat, (g - gy.mean(axes, keepdims=True) if centred else g) * rstd
+
+
+NORMS: dict[str, Any] = {
+    "layer_norm": (lambda x: ops.layer_norm(x), (2,), True),
+    "rms_norm": (lambda x: ops.rms_norm(x, eps=1e-5), (2,), False),
+    "group_norm": (lambda x: ops.group_norm(x, 1), (1, 2), True),
+    "batch_norm": (lambda x: ops.batch_norm(x, training=True), (0, 2), True),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("size", [1e20, 1e30, 3e37, 1e-30])
+def test_squares_that_overflow_do_not_show(
+    name: str, size: float, device: str, dtype: str
+) -> None:
+    if dtype == "float64":
+        size = {1e20: 1e160, 1e30: 1e200, 3e37: 1e300, 1e-30: 1e-200}[size]
+    function, axes, centred = NORMS[name]
+    x = (size * rng.uniform(-3, 3, (3, 4, 10))).astype(dtype)
+    gy = rng.normal(size=x.shape).astype(dtype)
+    exact, exact_gx = exact_gradient(x, gy, axes, 1e-5, centred)
+    tolerance = 100 * np.finfo(dtype).eps
+    tensor, upstream = (Tensor(v, dtype=dtype, requires_grad=True) for v in (x, gy))
+    y = function(tensor)
+    np.testing.assert_allclose(y.data, exact.astype("f8"), rtol=tolerance, atol=tolerance)
+    scale = np.abs(exact_gx).max()
+    for recorded in (False, True):
+        first = babygrad.grad(function(tensor), tensor, upstream, create_graph=recorded)
+        if scale > 4 * np.finfo(dtype).tiny:
+            got = (first.data / scale.astype(dtype)).astype("f8")
+            np.testing.assert_allclose(got, (exact_gx / scale).astype("f8"), atol=tolerance)
+    if size > 1e30 and dtype == "float32":
+        return  # its second derivatives are below the smallest number
+    # The first derivative is linear in the upstream gradient, and its adjoint there is itself.
+    back = babygrad.grad(first, upstream, Tensor(gy, dtype=dtype))
+    _, expected = exact_gradient(x, gy, axes, 1e-5, centred)
+    got = (back.data / scale.astype(dtype)).astype("f8")
+    np.testing.assert_allclose(got, (expected / scale).astype("f8"), atol=tolerance)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_second_derivatives_of_large_inputs(name: str, device: str, dtype: str) -> None:
+    size = 1e20 if dtype == "float32" else 1e160
+    function, _, _ = NORMS[name]
+    near = rng.uniform(-3, 3, (3, 4, 10))
+    gy = rng.normal(size=near.shape)
+
+    def second(values: Any, kind: str, factor: float) -> Any:
+        x = Tensor(values, dtype=kind, requires_grad=True)
+        first = babygrad.grad(function(x), x, Tensor(gy * factor, dtype=kind), create_graph=True)
+        return babygrad.grad((first * first.detach()).sum(), x).data
+
+    # A normalization is the same for all multiples of its input (eps aside), so that derivatives
+    # of order n go with its inverse power n; the upstream gradient makes up for that.
+    got = second(near * size, dtype, size)
+    wanted = second(near, "float64", 1.0) / size
+    scale = np.abs(wanted).max()
+    np.testing.assert_allclose(got / scale, wanted / scale, atol=2e-4)
+
+
+def test_batch_norm_of_large_values_warns_of_nothing_and_keeps_its_mean(
+    device: str, dtype: str
+) -> None:
+    size = 1e20 if dtype == "float32" else 1e200
+    layer = nn.BatchNorm1d(2, dtype=dtype)
+    y = layer(Tensor(size * np.array([[1.0, 2.0], [3.0, 4.0]]), dtype=dtype))
+    np.testing.assert_allclose(y.data, [[-1, -1], [1, 1]], rtol=1e-6)
+    np.testing.assert_allclose(layer.running_mean.data / size, [0.2, 0.3], rtol=1e-6)
+    assert layer.running_var.data.tolist() == [np.inf, np.inf]  # which no number of the type is
+
+
 def test_errata_batch_norm_buffers_do_not_require_grad(device: str) -> None:
     layer = nn.BatchNorm1d(3)
     assert [n for n, _ in layer.named_buffers()] == ["running_mean", "running_var"]

@@ -106,7 +106,7 @@ class NumpyBackend(Backend):
         # numpy adds pairwise along the innermost axis only; along any other it keeps one running
         # sum, which in float32 stops growing at 2 ** 24.
         if x.dtype == np.float32:
-            return _reduce(np.add, x, axis, keepdims, np.float64).astype(np.float32)
+            return _reduce(np.add, x, axis, keepdims, np.float64, np.float32)
         return _reduce(np.add, x, axis, keepdims, _whole(x))
 
     def prod(self, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -206,9 +206,11 @@ class NumpyBackend(Backend):
 
 
 @np.errstate(all="ignore")
-def _reduce(ufunc: Any, x: Array, axis: Axis, keepdims: bool, dtype: DType = None) -> Array:
-    """ufunc.reduce, with a 0-d array where numpy would give a scalar."""
-    return np.asarray(ufunc.reduce(x, axis, dtype, None, keepdims))
+def _reduce(
+    ufunc: Any, x: Array, axis: Axis, keepdims: bool, dtype: DType = None, result: DType = None
+) -> Array:
+    """ufunc.reduce in `dtype`, given in `result`; a 0-d array where numpy would give a scalar."""
+    return np.asarray(ufunc.reduce(x, axis, dtype, None, keepdims), result)
 
 
 def _whole(x: Array) -> DType:

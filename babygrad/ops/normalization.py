@@ -23,6 +23,8 @@ Axes = tuple[int, ...]
 class _Norm(Function):
     """Inputs x, w and b, of which w, or both, may be missing. The statistics are kept."""
 
+    mean: NDArray
+    rstd: NDArray
     uses = ("01", "01", "01")  # one kernel gives all gradients
     centred = True
 
@@ -51,10 +53,17 @@ class _Norm(Function):
     def _composed(self, gy: Tensor, x: Tensor, w: Tensor | None) -> tuple[Tensor, ...]:
         """Gx = rstd (g - mean(g) - x_hat mean(g x_hat)) with g = gy w (Ioffe and Szegedy, 2015)."""
         axes, others = self.axes(x.ndim)
-        moved = x - x.mean(axes, keepdims=True) if self.centred else x
-        rstd = rsqrt((moved * moved).mean(axes, keepdims=True) + self.eps)
-        x_hat = moved * rstd
         along = tuple(1 if i in others else n for i, n in enumerate(x.shape))
+        # Relative to the forward pass's statistics, which are constants here, no sum overflows and no
+        # square does or vanishes.
+        unit = _beside(self.rstd, x, along)
+        if self.centred:
+            moved = (x - _beside(self.mean, x, along)) * unit
+            moved = moved - moved.mean(axes, keepdims=True)
+        else:
+            moved = x * unit
+        relative = rsqrt((moved * moved).mean(axes, keepdims=True) + unit * self.eps * unit)
+        x_hat, rstd = moved * relative, relative * unit
         g = gy if w is None else gy * w.reshape(along)
         gx = g - x_hat * (g * x_hat).mean(axes, keepdims=True)
         if self.centred:
@@ -99,6 +108,31 @@ class BatchNorm(_Norm):
 
     def fused(self, gy: NDArray, x: NDArray, w: NDArray | None) -> tuple[NDArray | None, ...]:
         return self.xp.batch_norm_grad(gy, x, w, self.mean, self.rstd, 1)
+
+
+class ChannelAffine(Function):
+    """(x - mean) scale + bias for each channel of axis 1, from x, mean, scale and perhaps bias."""
+
+    uses = ("2", "2", "01", "")
+
+    def forward(
+        self, x: NDArray, mean: NDArray, scale: NDArray, bias: NDArray | None = None
+    ) -> NDArray:
+        return self.xp.channel_affine(x, mean, scale, bias, 1)
+
+    def backward(self, out_grad: Tensor, node: Any) -> tuple[Tensor | None, ...]:
+        x, mean, scale, *bias = node._inputs
+        along = (-1, *(1,) * (out_grad.ndim - 2))
+        others = tuple(i for i in range(out_grad.ndim) if i != 1)
+        gx = gm = gs = None
+        if x.requires_grad or mean.requires_grad:
+            gx = out_grad * scale.reshape(along)
+        if mean.requires_grad:
+            gm = -gx.sum(others)
+        if scale.requires_grad:
+            gs = (out_grad * (x - mean.reshape(along))).sum(others)
+        gb = [out_grad.sum(others) if b.requires_grad else None for b in bias]
+        return gx, gm, gs, *gb
 
 
 def layer_norm(
@@ -267,13 +301,19 @@ def _with_running(
     bias: Tensor | None,
     eps: float,
 ) -> Tensor:
-    """Statistics that are given make the normalization one product and one sum by channel."""
+    """Statistics that are given make the normalization one pass over x."""
     if mean is None or var is None:
         raise ValueError("batch_norm: training=False needs running_mean and running_var")
     scale = rsqrt(var + eps)
     scale = scale if weight is None else scale * weight
-    shift = -mean * scale
-    return _affine(x, scale, shift if bias is None else shift + bias)
+    vectors = [v for v in (mean, scale, bias) if v is not None]
+    return ChannelAffine()(*floats("batch_norm", x, *vectors))
+
+
+def _beside(statistic: NDArray, x: Tensor, along: tuple[int, ...]) -> Tensor:
+    """Statistics as a tensor that broadcasts with x: channels by `along`, rows as they are."""
+    tensor = like(statistic, x)
+    return tensor if tensor.ndim == x.ndim else tensor.reshape(along)
 
 
 def _apply(norm: _Norm, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

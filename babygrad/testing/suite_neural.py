@@ -184,6 +184,47 @@ class NormalizationSuite:
                 check(gw, want, dtype, SUM, scale=bound, of="gw")
 
     @floats
+    @pytest.mark.parametrize(("shape", "axis"), [((6, 3), 1), ((2, 3, 4, 5), 1), ((4, 5, 3), -1)])
+    def test_channel_affine(
+        self, xp: Any, shape: tuple[int, ...], axis: int, dtype: str
+    ) -> None:
+        x, c = values(shape, dtype, 999, 1001), shape[axis]
+        mean, scale, bias = (values((c,), dtype, seed=seed) for seed in (1, 2, 3))
+        mean += np.asarray(1000, dtype)
+        along = [1] * len(shape)
+        along[axis] = c
+        for shift in (bias, None):
+            want = (exact(x) - exact(mean).reshape(along)) * exact(scale).reshape(along)
+            if shift is not None:
+                want = want + exact(shift).reshape(along)
+            for layout, given in _some_layouts(x):
+                y = frozen_call(xp.channel_affine, given, mean, scale, shift, axis)
+                check(y, want, dtype, FUSED, scale=20, of=f"channel_affine, {layout}")
+
+    @floats
+    @pytest.mark.parametrize("magnitude", ["large", "small"])
+    def test_norms_far_out(self, xp: Any, magnitude: str, dtype: str) -> None:
+        """Squares that overflow or vanish do not show, in rows beside ordinary ones."""
+        power = {"float32": 100, "float64": 700}[dtype] * (1 if magnitude == "large" else -1)
+        factor, eps = np.ldexp(np.ones((), dtype), power), 0.0
+        x = values((4, 37), dtype, -3, 3)
+        x[1::2] *= factor
+        x_hat, mean, rstd = oracles.normalize(exact(x), eps)
+        y, m, r = xp.layer_norm(x, None, None, eps)
+        check(y, x_hat, dtype, SUM, scale=60, of="layer_norm")
+        check(m / np.abs(x).max(1, keepdims=True), mean / np.abs(exact(x)).max(1, keepdims=True),
+              dtype, SUM, scale=9, of="mean")  # fmt: skip
+        check(r * np.abs(x).max(1, keepdims=True), rstd * np.abs(exact(x)).max(1, keepdims=True),
+              dtype, SUM, scale=60, of="rstd")  # fmt: skip
+        y, _ = xp.rms_norm(x, None, eps)
+        want = exact(x) / np.sqrt((exact(x) ** 2).mean(1, keepdims=True))
+        check(y, want, dtype, SUM, scale=20, of="rms_norm")
+        y, m, _, r = xp.batch_norm(x, None, None, eps, 0)
+        check(y, x_hat, dtype, SUM, scale=60, of="batch_norm")
+        check(r * np.abs(x).max(1), (rstd * np.abs(exact(x)).max(1, keepdims=True))[:, 0],
+              dtype, SUM, scale=60, of="batch_norm's rstd")  # fmt: skip
+
+    @floats
     @pytest.mark.parametrize(("shape", "axis"), [((9, 4), 1), ((2, 3, 4, 5), 1), ((3, 4, 6), -1)])
     def test_batch_norm(self, xp: Any, shape: tuple[int, ...], axis: int, dtype: str) -> None:
         x, gy, c = values(shape, dtype), values(shape, dtype, seed=1), shape[axis]

@@ -159,6 +159,32 @@ PyObject* batch_norm(PyObject* const* args) {
     return make_tuple({&y, &mean, &var, &rstd});
 }
 
+PyObject* channel_affine(PyObject* const* args) {
+    ChannelAffineArgs a;
+    View x;
+    int axis;
+    if (!get_operand(args[0], x) || !get_axis(args[4], x.ndim, axis) || !as_channels(x, axis, a.x))
+        return kNotCovered;
+    const std::int64_t c = x.shape[axis];
+    if (!get_vector(args[1], x, c, a.mean) || !get_vector(args[2], x, c, a.scale) ||
+        !get_vector(args[3], x, c, a.bias) || !a.mean.data || !a.scale.data)
+        return kNotCovered;
+    Result y = with_strides_of(x);
+    std::optional<Result> zeros;
+    if (!a.bias.data) {
+        zeros.emplace(Result(x.dtype, {c}));
+        zeros->fill_zero();
+        a.bias = zeros->view();
+    }
+    a.y = a.x;
+    a.y.data = y.view().data;
+    {
+        const WithoutGil nogil(cost(x));
+        kernels().norm.channel_affine[static_cast<int>(x.dtype)](a);
+    }
+    return y.take();
+}
+
 // `gy` in x's memory layout: itself, or a copy.
 Result in_layout_of(const View& x, const View& gy) {
     Result copy = with_strides_of(x);
@@ -211,6 +237,7 @@ void register_norm() {
     add_entry({"rms_norm_grad", "gy x w rstd", layer_norm_grad<true>});
     add_entry({"batch_norm", "x w b eps axis", batch_norm});
     add_entry({"batch_norm_grad", "gy x w mean rstd axis", batch_norm_grad});
+    add_entry({"channel_affine", "x mean scale bias axis", channel_affine});
 }
 
 }  // namespace babygrad::bind

@@ -3,6 +3,7 @@
 // below float32's rounding. Chunks of M are added up in order. Cost: two reads and a write.
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/norm.h"
 #include "memory.h"
@@ -117,13 +118,36 @@ void for_each_run(const Geometry& g, T* out, const Make& make) {
     });
 }
 
+// The sums again, of what is taken relative to a power of two in each channel with squares that overflow
+// or vanish; `factor` has these powers. float32's do neither in float64.
+__attribute__((noinline, cold)) void far_sums(const Geometry& g, const double* x,
+                                              const double* first, double eps, double* sums,
+                                              double* factor) {
+    const double size = static_cast<double>(g.m * g.l);
+    bool plain = true;
+    for (std::int64_t c = 0; c < g.c; ++c) {
+        const double d = sums[c] / size, v = sums[g.c + c] / size - d * d + eps;
+        factor[c] = is_plain(v) ? 1 : v <= NormRange<double>::small ? NormRange<double>::up
+                                                                    : NormRange<double>::down;
+        plain = plain && is_plain(v);
+    }
+    if (plain) return;
+    channel_sums(g, sums, [=](std::int64_t offset) {
+        const double* run = x + offset;
+        return [=](std::int64_t i, std::int64_t c) {
+            const double d = run[i] * factor[c] - first[c] * factor[c];
+            return Two{d, d * d};
+        };
+    });
+}
+
 template <class T>
 void batch_norm(const BatchNormArgs& a) {
     const Geometry g = geometry<T>(a.x);
-    const Workspace workspace(static_cast<std::size_t>(2 * g.c) * sizeof(double) +
+    const Workspace workspace(static_cast<std::size_t>(3 * g.c) * sizeof(double) +
                               static_cast<std::size_t>(3 * g.c) * sizeof(T));
-    double* sums = workspace.as<double>();
-    T* first = reinterpret_cast<T*>(sums + 2 * g.c);
+    double *sums = workspace.as<double>(), *factor = sums + 2 * g.c;
+    T* first = reinterpret_cast<T*>(factor + g.c);
     T *scale = first + g.c, *bias = scale + g.c;
     const T* x = data_as<T>(a.x);
     for (std::int64_t c = 0; c < g.c; ++c) first[c] = x[c * g.c_step];
@@ -136,11 +160,14 @@ void batch_norm(const BatchNormArgs& a) {
     });
     const double size = static_cast<double>(g.m * g.l);
     T *mean = data_as<T>(a.mean), *var = data_as<T>(a.var), *rstd = data_as<T>(a.rstd);
+    if constexpr (std::is_same_v<T, double>) far_sums(g, x, first, a.eps, sums, factor);
     for (std::int64_t c = 0; c < g.c; ++c) {
-        const double d = sums[c] / size, v = sums[g.c + c] / size - d * d;
-        mean[c] = static_cast<T>(static_cast<double>(first[c]) + d);
-        var[c] = static_cast<T>(v < 0 ? 0 : v);
-        rstd[c] = 1 / std::sqrt(var[c] + static_cast<T>(a.eps));
+        const double f = std::is_same_v<T, double> ? factor[c] : 1;
+        const double d = sums[c] / size, rest = sums[g.c + c] / size - d * d;
+        const double v = rest < 0 ? 0 : rest;
+        mean[c] = static_cast<T>(static_cast<double>(first[c]) + d / f);
+        var[c] = static_cast<T>(v / f / f);
+        rstd[c] = static_cast<T>(f / std::sqrt(v + a.eps * f * f));
         scale[c] = a.w.data ? rstd[c] * data_as<T>(a.w)[c] : rstd[c];
         bias[c] = a.b.data ? data_as<T>(a.b)[c] : 0;
     }
@@ -184,6 +211,16 @@ void batch_norm_grad(const BatchNormGradArgs& a) {
     });
 }
 
+template <class T>
+void channel_affine(const ChannelAffineArgs& a) {
+    const T *x = data_as<T>(a.x), *mean = data_as<T>(a.mean), *scale = data_as<T>(a.scale);
+    const T* bias = data_as<T>(a.bias);
+    for_each_run<T>(geometry<T>(a.x), data_as<T>(a.y), [=](std::int64_t offset) {
+        const T* run = x + offset;
+        return [=](std::int64_t i, std::int64_t c) { return (run[i] - mean[c]) * scale[c] + bias[c]; };
+    });
+}
+
 }  // namespace
 
 void fill_batch_norm(NormKernels& table) {
@@ -191,6 +228,8 @@ void fill_batch_norm(NormKernels& table) {
     table.batch_norm[1] = batch_norm<double>;
     table.batch_norm_grad[0] = batch_norm_grad<float>;
     table.batch_norm_grad[1] = batch_norm_grad<double>;
+    table.channel_affine[0] = channel_affine<float>;
+    table.channel_affine[1] = channel_affine<double>;
 }
 
 }  // namespace babygrad::BABYGRAD_TARGET

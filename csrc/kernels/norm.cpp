@@ -22,6 +22,31 @@ Line line_at(const View& view, std::int64_t row, std::int64_t n) {
 
 std::int64_t rows_per_chunk(std::int64_t n) { return n < 16384 ? 16384 / n : 1; }
 
+// A row whose squares, or whose sum, leave the range of T: in float64, relative to a power of two.
+template <class T>
+__attribute__((noinline, cold)) void normalize_far_row(const LayerNormArgs& a, std::int64_t r,
+                                                       bool small) {
+    const std::int64_t n = a.x.shape[1];
+    const T *x = data_as<T>(a.x) + r * n, *w = data_as<T>(a.w), *b = data_as<T>(a.b);
+    T* y = data_as<T>(a.y) + r * n;
+    const double size = static_cast<double>(n);
+    const double scale = small ? NormRange<T>::up : NormRange<T>::down;
+    const auto scaled = [=](std::int64_t i) { return static_cast<double>(x[i]) * scale; };
+    double mean = 0, squares = 0;
+    if (a.mean.data) {
+        for (std::int64_t i = 0; i < n; ++i) mean += scaled(i);
+        mean /= size;
+        data_as<T>(a.mean)[r] = static_cast<T>(mean / scale);
+    }
+    for (std::int64_t i = 0; i < n; ++i) squares += (scaled(i) - mean) * (scaled(i) - mean);
+    const double rstd = 1 / std::sqrt(squares / size + a.eps * scale * scale);
+    data_as<T>(a.rstd)[r] = static_cast<T>(rstd * scale);
+    for (std::int64_t i = 0; i < n; ++i) {
+        const double v = (scaled(i) - mean) * rstd * (w ? static_cast<double>(w[i]) : 1);
+        y[i] = static_cast<T>(v + (b ? static_cast<double>(b[i]) : 0));
+    }
+}
+
 template <class T>
 void normalize_row(const LayerNormArgs& a, std::int64_t r) {
     const std::int64_t n = a.x.shape[1];
@@ -40,7 +65,10 @@ void normalize_row(const LayerNormArgs& a, std::int64_t r) {
         const Vec<T> d = part.mask(part.get(x, i, 0) - mean, i, 0);
         return d * d;
     });
-    const T rstd = 1 / std::sqrt(squares[0] / size + static_cast<T>(a.eps));
+    const T variance = squares[0] / size + static_cast<T>(a.eps);
+    if (!is_plain(variance))
+        return normalize_far_row<T>(a, r, variance < static_cast<T>(NormRange<T>::small));
+    const T rstd = 1 / std::sqrt(variance);
     data_as<T>(a.rstd)[r] = rstd;
     const bool scales = w.data, shifts = b.data;
     for_vectors(row, [&](const auto& part, std::int64_t i) {

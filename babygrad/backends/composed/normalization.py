@@ -5,7 +5,8 @@ With x_hat = (x - mean) rstd and g = gy w, the gradient of a normalization over 
     gx = rstd (g - mean(g) - x_hat mean(g x_hat))
 
 (Ioffe and Szegedy, 2015). The variance takes two passes: E[x^2] - E[x]^2 loses everything when
-the mean is large.
+the mean is large. What has squares that overflow or vanish, elements of 1e30 in float32, is
+normalized relative to a power of two.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ import math
 
 from babygrad.backends.aliases import Array, Axis, Shape
 from babygrad.backends.required import Required
+
+
+# By the size of an element: the variance below which squares lose digits, and the powers of two that
+# bring what is below it, and what overflows, to where they do not.
+_RANGES = {4: (2.0**-102, 2.0**100, 2.0**-78), 8: (2.0**-900, 2.0**600, 2.0**-540)}
 
 
 class Normalization(Required):
@@ -32,10 +38,8 @@ class Normalization(Required):
         -------
         y, mean, rstd : (..., D), (..., 1), (..., 1)
         """
-        mean = self._mean(x, -1)
-        centred = self.subtract(x, mean)
-        rstd = self._rstd(self._mean(self.square(centred), -1), eps)
-        return self._scale(self.multiply(centred, rstd), w, b), mean, rstd
+        x_hat, mean, _, rstd = self._normalized(x, -1, eps)
+        return self._scale(x_hat, w, b), mean, rstd
 
     def layer_norm_grad(
         self, gy: Array, x: Array, w: Array | None, mean: Array, rstd: Array
@@ -54,8 +58,8 @@ class Normalization(Required):
 
         x (..., D) -> y (..., D), rstd (..., 1).
         """
-        rstd = self._rstd(self._mean(self.square(x), -1), eps)
-        return self._scale(self.multiply(x, rstd), w, None), rstd
+        x_hat, _, _, rstd = self._normalized(x, -1, eps, centred=False)
+        return self._scale(x_hat, w, None), rstd
 
     def rms_norm_grad(
         self, gy: Array, x: Array, w: Array | None, rstd: Array
@@ -80,11 +84,7 @@ class Normalization(Required):
             The variance is the biased one.
         """
         others, along = _channels(x, axis)
-        mean = self._mean(x, others)
-        centred = self.subtract(x, mean)
-        var = self._mean(self.square(centred), others)
-        rstd = self._rstd(var, eps)
-        x_hat = self.multiply(centred, rstd)
+        x_hat, mean, var, rstd = self._normalized(x, others, eps)
         y = self._scale(x_hat, self._along(w, along), self._along(b, along))
         channels = (x.shape[axis],)
         flat_mean, flat_var, flat_rstd = (self.reshape(s, channels) for s in (mean, var, rstd))
@@ -103,6 +103,46 @@ class Normalization(Required):
             return gx, None, None
         return gx, self.sum(self.multiply(gy, x_hat), others), self.sum(gy, others)
 
+    def channel_affine(
+        self, x: Array, mean: Array, scale: Array, bias: Array | None, axis: int
+    ) -> Array:
+        """(x - mean) scale + bias for each channel, with vectors (C,).
+
+        The mean comes off first: as x scale + (bias - mean scale) it would take the digits along.
+        """
+        _, along = _channels(x, axis)
+        centred = self.subtract(x, self.reshape(mean, along))
+        return self._scale(centred, self.reshape(scale, along), self._along(bias, along))
+
+    def _normalized(
+        self, x: Array, axis: Axis, eps: float, centred: bool = True
+    ) -> tuple[Array, Array, Array, Array]:
+        """x_hat, mean, variance and rstd along ``axis``; mean 0 unless ``centred``."""
+        found = self._statistics(x, axis, eps, centred)
+        small, up, down = _RANGES.get(x.dtype.itemsize, _RANGES[4])
+        total = self.add(found[2], eps)
+        if self.all(self.logical_and(self.less(small, total), self.less(total, math.inf))):
+            return found
+        # A total of NaN may come from a mean that overflowed.
+        scale = self.where(self.less(total, math.inf), 1, down)
+        scale = self.astype(self.where(self.less(total, small), up, scale), x.dtype)
+        relative = self.multiply(self.multiply(scale, eps), scale)
+        x_hat, mean, var, rstd = self._statistics(
+            self.multiply(x, scale), axis, relative, centred
+        )
+        var = self.divide(self.divide(var, scale), scale)
+        return x_hat, self.divide(mean, scale), var, self.multiply(rstd, scale)
+
+    def _statistics(
+        self, x: Array, axis: Axis, eps: float | Array, centred: bool
+    ) -> tuple[Array, Array, Array, Array]:
+        mean = self._mean(x, axis)
+        if centred:
+            x = self.subtract(x, mean)
+        var = self._mean(self.square(x), axis)
+        rstd = self.reciprocal(self.sqrt(self.add(var, eps)))
+        return self.multiply(x, rstd), mean, var, rstd
+
     def _normalized_grad(self, g: Array, x_hat: Array, rstd: Array, axis: Axis) -> Array:
         along = self.multiply(x_hat, self._mean(self.multiply(g, x_hat), axis))
         return self.multiply(rstd, self.subtract(self.subtract(g, self._mean(g, axis)), along))
@@ -110,9 +150,6 @@ class Normalization(Required):
     def _mean(self, x: Array, axis: Axis) -> Array:
         axes = (axis,) if isinstance(axis, int) else axis or ()
         return self.divide(self.sum(x, axes, True), float(math.prod(x.shape[i] for i in axes)))
-
-    def _rstd(self, var: Array, eps: float) -> Array:
-        return self.reciprocal(self.sqrt(self.add(var, eps)))
 
     def _scale(self, x: Array, w: Array | None, b: Array | None) -> Array:
         y = x if w is None else self.multiply(x, w)

@@ -77,13 +77,30 @@ class NumbaNormalization(NumpyBackend):
         sums = np.zeros_like(sums)
         kernels.channel_squared_deviations(x.size, seen, mean, sums)
         var = sums.sum(0) / count
+        if not np.isfinite(var).all() or not (var + eps > kernels.SMALL).all():
+            return super().batch_norm(x, w, b, eps, axis)
         rstd = 1 / np.sqrt(var + eps)
         scale = rstd if w is None else rstd * w
         shift = np.zeros(c) if b is None else b.astype(np.float64)
         y = np.empty(seen.shape, x.dtype)
         kernels.channel_affine(x.size, seen, mean, scale, shift, y)
-        mean, var, rstd = (a.astype(x.dtype) for a in (mean, var, rstd))
+        with np.errstate(over="ignore"):  # the variance may, where rstd does not
+            mean, var, rstd = (a.astype(x.dtype) for a in (mean, var, rstd))
         return channels.restore(y), mean, var, rstd
+
+    def channel_affine(
+        self, x: Array, mean: Array, scale: Array, bias: Array | None, axis: int
+    ) -> Array:
+        fits = covers(x, mean, scale, bias) and _along_channels(x, axis, mean, scale, bias)
+        if not fits:
+            return super().channel_affine(x, mean, scale, bias, axis)
+        channels = _Channels(x, axis)
+        seen = channels.see(x)
+        m, s = mean.astype(np.float64), scale.astype(np.float64)
+        shift = np.zeros(m.size) if bias is None else bias.astype(np.float64)
+        y = np.empty(seen.shape, x.dtype)
+        kernels.channel_affine(x.size, seen, m, s, shift, y)
+        return channels.restore(y)
 
     def batch_norm_grad(
         self, gy: Array, x: Array, w: Array | None, mean: Array, rstd: Array, axis: int

@@ -16,17 +16,41 @@ from babygrad.backends.numba.kernels.scalar import block, dot, squared_deviation
 from babygrad.backends.numba.runtime import helper, kernel
 
 
+# The variance below which squares lose digits, and the powers of two for what is below, and for what
+# overflows.
+SMALL, UP, DOWN = 2.0**-900, 2.0**600, 2.0**-540
+
+
 @kernel
 def layer_norm(x, w, b, eps, y, mean, rstd):
     n = x.shape[1]
     for i in prange(x.shape[0]):
-        m = total(x[i]) / n
-        r = 1 / math.sqrt(squared_deviation(x[i], m) / n + eps)
+        m, r = _statistics(x[i], eps, True)
         mean[i] = m
         rstd[i] = r
         for j in range(n):
             y[i, j] = (x[i, j] - m) * r
         _scale_row(y[i], w, b)
+
+
+@helper
+def _statistics(x, eps, centred):
+    """The mean, or 0 unless it is to be ``centred``, and rstd."""
+    n = x.size
+    m = total(x) / n if centred else 0.0
+    variance = squared_deviation(x, m) / n + eps
+    if SMALL < variance < np.inf:
+        return m, 1 / math.sqrt(variance)
+    # Squares that overflow or vanish: relative to a power of two.
+    scale = UP if variance < SMALL else DOWN
+    m = squares = 0.0
+    if centred:
+        for j in range(n):
+            m += x[j] * scale
+        m /= n
+    for j in range(n):
+        squares += (x[j] * scale - m) ** 2
+    return m / scale, scale / math.sqrt(squares / n + eps * scale * scale)
 
 
 @helper
@@ -63,7 +87,7 @@ def layer_norm_grad(gy, x, w, mean, rstd, gx, gw, gb):
 def rms_norm(x, w, eps, y, rstd):
     n = x.shape[1]
     for i in prange(x.shape[0]):
-        r = 1 / math.sqrt(dot(x[i], x[i]) / n + eps)
+        _, r = _statistics(x[i], eps, False)
         rstd[i] = r
         for j in range(n):
             y[i, j] = x[i, j] * r
