@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -189,6 +192,68 @@ def test_interpolate(device: str, dtype: str) -> None:
     assert corners.tolist()[0][0] == rows
     alone = ops.interpolate(x, (1, 2), mode="bilinear", align_corners=True)
     assert alone.tolist()[0][0] == [[1, 2]]
+
+
+def test_nearest_takes_the_pixel_that_whole_numbers_say(device: str) -> None:
+    for before, after in itertools.product((1, 2, 3, 7, 10, 49, 100), (*range(1, 120), 961, 1000)):
+        x = Tensor(np.arange(before).reshape(1, 1, 1, before), dtype="int32")
+        y = ops.interpolate(x, size=(1, after))
+        assert y.dtype == np.dtype("int32")
+        assert y.tolist()[0][0][0] == [i * before // after for i in range(after)], (before, after)
+        columns = ops.interpolate(x.transpose((2, 3)), size=(after, 1)).data.ravel()
+        assert columns.tolist() == y.data.ravel().tolist()
+
+
+def test_nearest_of_a_scale_factor_takes_what_that_scale_says(device: str) -> None:
+    x = Tensor(np.arange(100).reshape(1, 1, 1, 100), dtype="int64")
+    for factor, step in (
+        (49, 1 / 49),
+        (3.0, 1 / 3),
+        (0.1, 10),
+        (1 / 3, 3),
+        (0.3, 10 / 3),
+        (2.5, 0.4),
+    ):
+        y = ops.interpolate(x, scale_factor=(1, factor)).data.ravel()
+        assert y.size == math.floor(100 * factor)
+        exact = Fraction(step).limit_denominator(1000)
+        assert y.tolist() == [min(math.floor(i * exact), 99) for i in range(y.size)]
+    for factor in (np.float32(0.5), np.int64(2)):
+        assert ops.interpolate(x, scale_factor=factor * 2).size >= x.size
+
+
+def test_the_gradient_of_nearest_counts_how_often_a_pixel_was_taken(
+    device: str, dtype: str
+) -> None:
+    x = Tensor(np.ones((1, 1, 2, 3)), dtype=dtype, requires_grad=True)
+    ops.interpolate(x, size=(98, 7)).sum().backward()
+    taken = np.bincount([i * 3 // 7 for i in range(7)])
+    assert x.grad[0, 0].tolist() == np.outer([49, 49], taken).tolist()
+
+
+@pytest.mark.parametrize("corners", [False, True])
+def test_bilinear_weighs_by_exact_places(corners: bool, device: str, dtype: str) -> None:
+    values = np.arange(7.0) ** 2
+    for after in (1, 2, 3, 7, 13, 50):
+        x = Tensor(values.reshape(1, 1, 1, 7), dtype=dtype)
+        y = ops.interpolate(x, (1, after), mode="bilinear", align_corners=corners).data.ravel()
+        for i in range(after):
+            place = (
+                Fraction(i * 6, max(after - 1, 1))
+                if corners
+                else Fraction(14 * i + 7 - after, 2 * after)
+            )
+            place = min(max(place, Fraction(0)), Fraction(6))
+            low = math.floor(place)
+            exact = values[low] + float(place - low) * (values[min(low + 1, 6)] - values[low])
+            assert abs(y[i] - exact) <= 64 * np.finfo(dtype).eps * 36
+
+
+def test_bilinear_of_integers_is_float32(device: str) -> None:
+    x = Tensor([[[[1, 2]]]], dtype="int64")
+    y = ops.interpolate(x, (1, 4), mode="bilinear")
+    assert (y.dtype, y.tolist()[0][0][0]) == (np.dtype("float32"), [1.0, 1.25, 1.75, 2.0])
+    assert ops.interpolate(Tensor([[[[1, 2]]]], dtype="float16"), 2).dtype == np.dtype("float32")
 
 
 def test_errors(device: str) -> None:

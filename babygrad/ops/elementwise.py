@@ -106,7 +106,6 @@ erf = _unary(
 )
 
 
-
 def _bell(x: Tensor) -> Tensor:
     """exp(-x^2), which is 0 in float64 long before x^2 overflows in float32."""
     result: Tensor = exp(-(x * x))

@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
+from babygrad.dtypes import FLOAT64
 from babygrad.ops._common import (
     Axes,
     Discrete,
@@ -26,8 +27,17 @@ from babygrad.ops._common import (
 from babygrad.ops.chain import chain_multiply
 from babygrad.ops.comparison import equal, isinf, not_equal
 from babygrad.ops.elementwise import abs as magnitude
-from babygrad.ops.elementwise import exp, square, where
-from babygrad.ops.shape import expand_to_reduced, flip, permute, reshape, unsqueeze, with_ones
+from babygrad.ops.elementwise import exp, where
+from babygrad.ops.joining import concatenate, stack
+from babygrad.ops.shape import (
+    broadcast_to,
+    expand_to_reduced,
+    flip,
+    permute,
+    reshape,
+    unsqueeze,
+    with_ones,
+)
 from babygrad.tensor import Tensor
 
 # fmt: off
@@ -150,7 +160,7 @@ def std(
     correction: float = 1,
 ) -> Tensor:
     """The standard deviation, the root of `var`; where it is 0 its gradient is 0."""
-    return Magnitude()(_var("std", a, axes, keepdims, axis, correction))
+    return _var("std", a, axes, keepdims, axis, correction)
 
 
 class Variance(Member):
@@ -166,6 +176,27 @@ class Variance(Member):
         return expand_to_reduced(out_grad * (2 / degrees), a.shape, axes) * centred
 
 
+class Deviation(Variance):
+    member = "std"
+    uses = ("0y",)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        # The deviations relative to their size, so that no square of it is needed.
+        a: Tensor = node._inputs[0]
+        axes, _, correction = self.settings
+        count: int = math.prod(a.shape[i] for i in axes)
+        centred = a - Summation(axes, True)(a) / count
+        degrees = count - correction if count > correction else math.nan
+        return _along(out_grad / degrees, centred, node, axes)
+
+
+def _along(out_grad: Tensor, vectors: Tensor, lengths: Any, axes: tuple[int, ...]) -> Tensor:
+    """The upstream gradient along the vectors' directions; 0 where a vector is 0."""
+    still = equal(lengths, 0)
+    g = expand_to_reduced(where(still, 0, out_grad), vectors.shape, axes)
+    return g * (vectors / expand_to_reduced(where(still, 1, lengths), vectors.shape, axes))
+
+
 def _var(op: str, a: Any, axes: Axes, keepdims: bool, axis: Axes, correction: float) -> Tensor:
     a, over = _operand(op, a, axes, axis)
     count = math.prod(a._data.shape[i] for i in over)
@@ -175,18 +206,17 @@ def _var(op: str, a: Any, axes: Axes, keepdims: bool, axis: Axes, correction: fl
             RuntimeWarning,
             stacklevel=3,
         )
-    return Variance(over, keepdims, correction)(a)
+    return (Deviation if op == "std" else Variance)(over, keepdims, correction)(a)
 
 
-class Magnitude(Member):
+class Norm(Member):
     """The square root of a sum of squares, with the derivative 0 at 0."""
 
-    member = "sqrt"
-    uses = ("y",)
+    member = "norm"
+    uses = ("0y",)
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        still = equal(node, 0)
-        return where(still, 0, out_grad) / where(still, 1, node * 2)
+        return _along(out_grad, node._inputs[0], node, self.settings[0])
 
 
 def norm(
@@ -211,7 +241,7 @@ def norm(
     """
     a, over = _operand("norm", a, axes, axis, real=True)
     if order == 2:
-        return Magnitude()(Summation(over, keepdims)(square(a)))
+        return Norm(over, keepdims)(a)
     if order == 1:
         return Summation(over, keepdims)(magnitude(a))
     if order == math.inf:
@@ -222,12 +252,26 @@ def norm(
         return Summation(over, keepdims)(not_equal(a, 0).astype(a.dtype))
     if not isinstance(order, Real) or math.isnan(order):
         raise ValueError(f"norm: order (={order!r}) must be a number")
+    return _power_norm(a, over, keepdims, order)
+
+
+def _power_norm(a: Tensor, over: tuple[int, ...], keepdims: bool, order: float) -> Tensor:
+    """The norm of any other order, relative to the element that decides: no power overflows."""
+    xp = a._device.backend
     # At 0 the powers, or their derivatives, are infinite for some orders.
     zero, nothing = equal(a, 0), 0.0 if order > 0 else math.inf
-    powers = where(zero, nothing, magnitude(where(zero, 1, a)) ** order)
-    total = Summation(over, keepdims)(powers)
+    sizes = xp.where(zero._data, nothing, xp.abs(a._data))
+    unit = (xp.max if order > 0 else xp.min)(sizes, over, True)
+    unit = like(xp.where(xp.logical_and(xp.isfinite(unit), xp.less(0, unit)), unit, 1), a)
+    powers = where(zero, nothing, magnitude(where(zero, 1, a / unit)) ** order)
+    total = Summation(over, True)(powers)
     flat = equal(total, nothing)
-    return where(flat, 0, where(flat, 1, total) ** (1 / order))
+    lengths = where(flat, 0, where(flat, 1, total) ** (1 / order)) * unit
+    return (
+        lengths
+        if keepdims
+        else reshape(lengths, [n for i, n in enumerate(a.shape) if i not in over])
+    )
 
 
 class LogSumExp(Member):
@@ -269,20 +313,36 @@ class Prod(Function):
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
         a: Tensor = node._inputs[0]
-        xp = self.xp
+        xp, magnitudes = self.xp, self.xp.abs(node._data)
+        plain = xp.logical_and(xp.less(1e-30, magnitudes), xp.less(magnitudes, math.inf))
         out_grad = unsqueeze(out_grad, -1)
-        zero = xp.equal(a._data, 0)
-        if not zero.any():
+        if xp.all(plain):
             return out_grad * unsqueeze(node, -1) / a
-        if is_grad_enabled():
-            # Dividing by a zero has no derivative of its own; n products of n - 1 factors have.
-            itself = like(xp.eye(a.shape[-1], a.shape[-1], 0, "bool"), a)
-            return out_grad * Prod()(where(itself, 1, unsqueeze(a, -2)))
-        rest = xp.where(zero, 1, a._data)
-        others = xp.divide(xp.expand_dims(xp.prod(rest, -1), -1), rest)
-        zeros = xp.sum(zero, -1, True)
-        alone = xp.equal(xp.subtract(zeros, xp.astype(zero, zeros.dtype)), 0)
-        return where(like(alone, a), out_grad * like(others, a), 0)
+        # The product of the others cannot be told from the product where that is 0, infinite or NaN.
+        wide = a if a.dtype == FLOAT64 else a.astype(FLOAT64)
+        return _product(broadcast_to(out_grad, a.shape), _others(wide).astype(a.dtype))
+
+
+def _others(a: Tensor) -> Tensor:
+    """For each element along the last axis the product of all others, by the tree of pairs.
+
+    An element's others are its neighbour and the others of the pair.
+    """
+    n, xp = a.shape[-1], a._device.backend
+    if n < 2:
+        return like(xp.ones(a.shape, a.dtype), a)
+    if n % 2:
+        a = concatenate([a, like(xp.ones((*a.shape[:-1], 1), a.dtype), a)], -1)
+    pairs = reshape(a, (*a.shape[:-1], (n + 1) // 2, 2))
+    rest = broadcast_to(unsqueeze(_others(Prod()(pairs)), -1), pairs.shape)
+    others = reshape(_product(rest, flip(pairs, -1)), a.shape)
+    return others if n % 2 == 0 else others[..., :n]
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """`a * b` where it may overflow: without a warning of numpy's."""
+    result: Tensor = Prod()(stack([a, b], -1))
+    return result
 
 
 def prod(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:

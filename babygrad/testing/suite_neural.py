@@ -185,9 +185,7 @@ class NormalizationSuite:
 
     @floats
     @pytest.mark.parametrize(("shape", "axis"), [((6, 3), 1), ((2, 3, 4, 5), 1), ((4, 5, 3), -1)])
-    def test_channel_affine(
-        self, xp: Any, shape: tuple[int, ...], axis: int, dtype: str
-    ) -> None:
+    def test_channel_affine(self, xp: Any, shape: tuple[int, ...], axis: int, dtype: str) -> None:
         x, c = values(shape, dtype, 999, 1001), shape[axis]
         mean, scale, bias = (values((c,), dtype, seed=seed) for seed in (1, 2, 3))
         mean += np.asarray(1000, dtype)

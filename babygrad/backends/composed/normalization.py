@@ -5,8 +5,7 @@ With x_hat = (x - mean) rstd and g = gy w, the gradient of a normalization over 
     gx = rstd (g - mean(g) - x_hat mean(g x_hat))
 
 (Ioffe and Szegedy, 2015). The variance takes two passes: E[x^2] - E[x]^2 loses everything when
-the mean is large. What has squares that overflow or vanish, elements of 1e30 in float32, is
-normalized relative to a power of two.
+the mean is large.
 """
 
 from __future__ import annotations
@@ -14,12 +13,8 @@ from __future__ import annotations
 import math
 
 from babygrad.backends.aliases import Array, Axis, Shape
+from babygrad.backends.composed.ranges import scale_of
 from babygrad.backends.required import Required
-
-
-# By the size of an element: the variance below which squares lose digits, and the powers of two that
-# bring what is below it, and what overflows, to where they do not.
-_RANGES = {4: (2.0**-102, 2.0**100, 2.0**-78), 8: (2.0**-900, 2.0**600, 2.0**-540)}
 
 
 class Normalization(Required):
@@ -119,17 +114,11 @@ class Normalization(Required):
     ) -> tuple[Array, Array, Array, Array]:
         """x_hat, mean, variance and rstd along ``axis``; mean 0 unless ``centred``."""
         found = self._statistics(x, axis, eps, centred)
-        small, up, down = _RANGES.get(x.dtype.itemsize, _RANGES[4])
-        total = self.add(found[2], eps)
-        if self.all(self.logical_and(self.less(small, total), self.less(total, math.inf))):
+        scale = scale_of(self, self.add(found[2], eps))
+        if scale is None:
             return found
-        # A total of NaN may come from a mean that overflowed.
-        scale = self.where(self.less(total, math.inf), 1, down)
-        scale = self.astype(self.where(self.less(total, small), up, scale), x.dtype)
         relative = self.multiply(self.multiply(scale, eps), scale)
-        x_hat, mean, var, rstd = self._statistics(
-            self.multiply(x, scale), axis, relative, centred
-        )
+        x_hat, mean, var, rstd = self._statistics(self.multiply(x, scale), axis, relative, centred)
         var = self.divide(self.divide(var, scale), scale)
         return x_hat, self.divide(mean, scale), var, self.multiply(rstd, scale)
 

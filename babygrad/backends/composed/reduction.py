@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from babygrad.backends.aliases import Array, Axis
+from babygrad.backends.composed.ranges import scale_of
 from babygrad.backends.required import Required
 
 _WORD = 1 << 32
@@ -66,6 +67,32 @@ class Reductions(Required):
         high = self.floor_divide(x, _WORD)
         low = self.subtract(x, self.multiply(high, _WORD))
         return self.astype(high, "int64"), self.astype(low, "int64")
+
+    def std(self, x: Array, axis: Axis, keepdims: bool, correction: float) -> Array:
+        """The root of var, finite also where the variance is not."""
+        var = self.var(x, axis, True, correction)
+        root = self.sqrt(var)
+        scale = scale_of(self, var)
+        if scale is not None:
+            var = self.var(self.multiply(x, scale), axis, True, correction)
+            root = self.divide(self.sqrt(var), scale)
+        return root if keepdims else self._without(root, x, axis)
+
+    def norm(self, x: Array, axis: Axis, keepdims: bool) -> Array:
+        """sqrt(sum(x^2)) along ``axis``, right also where a square overflows or vanishes."""
+        squares = self.sum(self.square(x), axis, True)
+        root = self.sqrt(squares)
+        scale = scale_of(self, squares)
+        if scale is not None:
+            squares = self.sum(self.square(self.multiply(x, scale)), axis, True)
+            root = self.divide(self.sqrt(squares), scale)
+        return root if keepdims else self._without(root, x, axis)
+
+    def _without(self, y: Array, x: Array, axis: Axis) -> Array:
+        """A result without the reduced axes of x, which it has with size 1."""
+        reduced = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+        gone = {i % x.ndim for i in reduced}
+        return self.reshape(y, tuple(n for i, n in enumerate(x.shape) if i not in gone))
 
 
 def _count(x: Array, reduced: Array) -> int:
