@@ -98,6 +98,7 @@ class _Recurrent(Module):
         -------
         y : Tensor (L, N, directions * hidden_size), or (N, L, ...) with batch_first
         state : like the argument
+            After no steps, L = 0, the first state; y is empty then. PyTorch refuses that.
         """
         name = type(self).__name__
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
@@ -150,8 +151,10 @@ class _Recurrent(Module):
         w_ih, w_hh = (getattr(self, f"weight_{kind}{suffix}").transpose() for kind in ("ih", "hh"))
         b_ih, b_hh = (getattr(self, f"bias_{kind}{suffix}", None) for kind in ("ih", "hh"))
         gi = ops.linear(x, w_ih, b_ih)
-        outputs = []
         steps = range(x.shape[0])
+        if not steps:
+            return gi[..., : self.hidden_size], state
+        outputs = []
         for t in reversed(steps) if backward else steps:
             state = self.cell(gi[t], ops.linear(state[0], w_hh, b_hh), state)
             outputs.append(state[0])

@@ -130,7 +130,7 @@ def scaled_dot_product_attention(
     Returns
     -------
     Tensor (..., L, E)
-        0, with gradients of 0, in a row that sees nothing.
+        0, with gradients of 0, in a row that sees nothing, as all do where there are no keys.
 
     Raises
     ------
@@ -263,5 +263,7 @@ def _probabilities(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scal
         xp = scores._device.backend
         triangle = xp.tril(xp.ones(scores.shape[-2:], "bool"), 0)
         scores = where(like(triangle, scores), scores, -math.inf)
+    if scores.shape[-1] == 0:
+        return scores
     lse = logsumexp(scores, -1, keepdims=True)
     return exp(scores - where(lse == -math.inf, 0.0, lse))

@@ -32,13 +32,16 @@ class Softmax(Required):
         return self.subtract(gy, self.multiply(self.exp(y), self.sum(gy, axis, True)))
 
     def logsumexp(self, x: Array, axis: Axis, keepdims: bool) -> Array:
-        """log(sum(exp(x))) along ``axis``: -inf when all are -inf, inf when one is inf."""
+        """log(sum(exp(x))) along ``axis``: -inf when all are -inf or none is."""
         shift, rest = self._logsumexp(x, axis)
         result = self.add(rest, shift)
         return result if keepdims else self.reshape(result, self.sum(shift, axis).shape)
 
     def _logsumexp(self, x: Array, axis: Axis) -> tuple[Array, Array]:
-        """The maximum, or 0 where that is infinite, and what logsumexp adds to it."""
+        """The maximum, or 0 where that is infinite or there is none, and what logsumexp adds."""
+        if x.size == 0:  # there is no maximum, perhaps
+            total = self.sum(x, axis, True)
+            return total, self.log(total)
         largest = self.max(x, axis, True)
         shift = self.where(self.isfinite(largest), largest, 0)
         return shift, self.log(self.sum(self.exp(self.subtract(x, shift)), axis, True))
