@@ -9,7 +9,6 @@ result can be differentiated with respect to those too; within `no_grad()` resul
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any
 
 from babygrad import engine
@@ -85,11 +84,11 @@ class _Evaluation:
 
 
 def _places(argnums: Argnums) -> tuple[int, ...]:
-    return (int(argnums),) if isinstance(argnums, Integral) else tuple(argnums)
+    return tuple(argnums) if isinstance(argnums, Sequence) else (int(argnums),)
 
 
 def _as_asked(argnums: Argnums, results: Sequence[Any]) -> Any:
-    return results[0] if isinstance(argnums, Integral) else tuple(results)
+    return tuple(results) if isinstance(argnums, Sequence) else results[0]
 
 
 def value_and_grad(fn: Callable[..., Tensor], argnums: Argnums = 0) -> Callable[..., Any]:

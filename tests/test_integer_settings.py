@@ -1,4 +1,4 @@
-"""Settings that count something take whatever is an integer, numpy's among them, and nothing else."""
+"""Settings that count something take whatever is an integer, numpy's among them."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@ Both take and return one image of shape (H, W, C), and draw from `babygrad.rando
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import numpy as np
 
 from babygrad import random
@@ -65,7 +63,7 @@ class RandomCrop:
     """
 
     def __init__(self, padding: int = 3, generator: random.Generator | None = None) -> None:
-        if isinstance(padding, bool) or not isinstance(padding, Integral) or padding < 0:
+        if isinstance(padding, bool) or not isinstance(padding, int | np.integer) or padding < 0:
             raise ValueError(f"RandomCrop: padding (={padding!r}) must be a non-negative integer")
         random.check_generator("RandomCrop", generator)
         self.padding = int(padding)

@@ -49,6 +49,7 @@ from babygrad.ops.loss import (
 )
 from babygrad.ops.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from babygrad.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from babygrad.ops.product import prod
 from babygrad.ops.reduction import *
 from babygrad.ops.resize import interpolate
 from babygrad.ops.shape import *
@@ -68,7 +69,7 @@ __all__ += [
     "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "bce_with_logits", "conv", "conv1d",
     "conv2d", "conv_transpose2d", "cross_entropy", "dropout", "elu", "embedding", "gelu",
     "group_norm", "hardtanh", "huber_loss", "interpolate", "kl_div", "l1_loss", "layer_norm",
-    "leaky_relu", "log_softmax", "logsoftmax", "max_pool2d", "mse_loss", "nll_loss", "relu",
+    "leaky_relu", "log_softmax", "logsoftmax", "max_pool2d", "mse_loss", "nll_loss", "prod", "relu",
     "rms_norm", "scaled_dot_product_attention", "self_attention", "sigmoid", "silu", "softmax",
     "softplus", "tanh",
 ]

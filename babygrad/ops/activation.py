@@ -140,7 +140,8 @@ class Logistic(Function):
         return self.xp.sigmoid(x)
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return out_grad * (node * Logistic()(-node._inputs[0]))
+        slope: Tensor = node * Logistic()(-node._inputs[0])
+        return out_grad * slope
 
 
 def softplus(x: Any) -> Tensor:

@@ -85,10 +85,9 @@ def cross_entropy(
 
     Notes
     -----
-    A logit of -inf gives a class the probability 0, and an infinite loss where it is the target.
-    What counts 0 adds 0 then, and no gradient: a class with the target probability 0 or the weight
-    0. PyTorch gives NaN. Smoothed targets leave no class without its share, so that beside them a
-    logit of -inf makes the loss infinite.
+    A logit of -inf makes the loss of its class infinite. A class with the target probability 0 or
+    the weight 0 adds 0 then, and no gradient, where PyTorch gives NaN. Smoothing leaves no class
+    without a share: the loss is infinite then.
 
     Examples
     --------
@@ -102,24 +101,36 @@ def cross_entropy(
         check_probability(op, "label_smoothing", label_smoothing)
     rows, shape = _rows(op, x, axis, weight)
     if getattr(target, "shape", None) == x.shape:
-        target = _probabilities(op, target, x)
-        smoothed = target * (1 - label_smoothing) + label_smoothing / rows.shape[1]
-        amounts = _rows(op, smoothed, axis, None)[0]
-        if weight is not None:
-            amounts = amounts * weight
-        losses = -_times(amounts, logsoftmax(rows)).sum(-1)
+        amounts = _rows(op, _probabilities(op, target, x), axis, None)[0]
+        amounts = amounts * (1 - label_smoothing) + label_smoothing / rows.shape[1]
+        losses = -_times(_weigh(amounts, weight), logsoftmax(rows)).sum(-1)
         # The mean is over the samples, whatever the classes count, as in PyTorch.
         return _reduce(op, losses.reshape(shape), reduction)
     ids = _labels(op, x, target, shape, rows.shape[1], ignore_index)
-    losses = CrossEntropy(ids._data)(rows)
     counts = _counts(ids, weight, rows)
+    losses = _of_labels(rows, ids, weight, counts, label_smoothing)
+    return _weighted_mean(op, losses, counts, shape, reduction)
+
+
+def _of_labels(
+    rows: Tensor, ids: Tensor, weight: Tensor | None, counts: Tensor | None, smoothing: float
+) -> Tensor:
+    """Each row's loss, with a share of the mean of those that all classes have."""
+    losses = CrossEntropy(ids._data)(rows)
     if counts is not None and weight is not None:
         losses = _times(counts, losses)
-    if label_smoothing:
-        spread = _spread(rows, ids, weight, label_smoothing / rows.shape[1])
-        # A share of 0 would make NaN of an infinite loss.
-        losses = losses * (1 - label_smoothing) + spread if label_smoothing < 1 else spread
-    return _weighted_mean(op, losses, counts, shape, reduction)
+    if not smoothing:
+        return losses
+    left_out = ids < 0
+    logs = logsoftmax(where(unsqueeze(left_out, -1), 0.0, rows))
+    total = (logs if weight is None else _times(weight, logs)).sum(-1)
+    spread = where(left_out, 0.0, total * (-smoothing / rows.shape[1]))
+    # A share of 0 would make NaN of an infinite loss.
+    return losses * (1 - smoothing) + spread if smoothing < 1 else spread
+
+
+def _weigh(amounts: Tensor, weight: Tensor | None) -> Tensor:
+    return amounts if weight is None else amounts * weight
 
 
 def _probabilities(op: str, target: Any, x: Tensor) -> Tensor:
@@ -130,16 +141,8 @@ def _probabilities(op: str, target: Any, x: Tensor) -> Tensor:
             f"{op}: target has the shape of x, {x.shape}, and dtype {tensor.dtype}; probabilities "
             "are floats, and labels have the shape of x without its classes"
         )
-    (probabilities,) = floats(op, tensor)
-    return probabilities
-
-
-def _spread(rows: Tensor, ids: Tensor, weight: Tensor | None, share: float) -> Tensor:
-    """What label smoothing adds: the share of the sum of the losses that all classes have."""
-    left_out = ids < 0
-    logs = logsoftmax(where(unsqueeze(left_out, -1), 0.0, rows))
-    total = (logs if weight is None else _times(weight, logs)).sum(-1)
-    return where(left_out, 0.0, total * -share)
+    found: list[Tensor] = floats(op, tensor)
+    return found[0]
 
 
 def nll_loss(

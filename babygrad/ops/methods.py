@@ -20,6 +20,7 @@ from babygrad.ops import (
     shape,
 )
 from babygrad.ops.inplace import inplace, setitem
+from babygrad.ops.product import prod
 from babygrad.ops.softmax import logsoftmax, softmax
 from babygrad.tensor import Tensor
 
@@ -106,6 +107,7 @@ METHODS: dict[str, Any] = {
     **_named(linalg, "matmul dot outer"),
     # ----- reductions -----
     "sum": reduction.summation,
+    "prod": prod,
     **_named(reduction, " ".join(name for name in reduction.__all__ if name != "summation")),
     # ----- shape, joining and cutting -----
     "to": move.to,

@@ -54,8 +54,8 @@ class _Norm(Function):
         """Gx = rstd (g - mean(g) - x_hat mean(g x_hat)) with g = gy w (Ioffe and Szegedy, 2015)."""
         axes, others = self.axes(x.ndim)
         along = tuple(1 if i in others else n for i, n in enumerate(x.shape))
-        # Relative to the forward pass's statistics, which are constants here, no sum overflows and no
-        # square does or vanishes.
+        # Relative to the forward pass's statistics, which are constants here, no sum overflows,
+        # and no square does or vanishes.
         unit = _beside(self.rstd, x, along)
         if self.centred:
             moved = (x - _beside(self.mean, x, along)) * unit
@@ -124,11 +124,9 @@ class ChannelAffine(Function):
         x, mean, scale, *bias = node._inputs
         along = (-1, *(1,) * (out_grad.ndim - 2))
         others = tuple(i for i in range(out_grad.ndim) if i != 1)
-        gx = gm = gs = None
-        if x.requires_grad or mean.requires_grad:
-            gx = out_grad * scale.reshape(along)
-        if mean.requires_grad:
-            gm = -gx.sum(others)
+        gx: Tensor = out_grad * scale.reshape(along)
+        gm = -gx.sum(others) if mean.requires_grad else None
+        gs = None
         if scale.requires_grad:
             gs = (out_grad * (x - mean.reshape(along))).sum(others)
         gb = [out_grad.sum(others) if b.requires_grad else None for b in bias]

@@ -1,6 +1,6 @@
 """Reductions: many values to few, over all axes or some.
 
-`summation mean var std prod norm logsumexp max min argmax argmin any all`, and `cumsum`. The axes
+`summation mean var std norm logsumexp max min argmax argmin any all`, and `cumsum`. The axes
 are called `axes` as in the book or `axis` as in numpy; `keepdims` leaves them with size 1.
 """
 
@@ -12,7 +12,6 @@ from numbers import Real
 from typing import Any
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
-from babygrad.dtypes import FLOAT64
 from babygrad.ops._common import (
     Axes,
     Discrete,
@@ -28,27 +27,23 @@ from babygrad.ops.chain import chain_multiply
 from babygrad.ops.comparison import equal, isinf, not_equal
 from babygrad.ops.elementwise import abs as magnitude
 from babygrad.ops.elementwise import exp, where
-from babygrad.ops.joining import concatenate, stack
 from babygrad.ops.shape import (
-    broadcast_to,
     expand_to_reduced,
     flip,
-    permute,
     reshape,
-    unsqueeze,
     with_ones,
 )
 from babygrad.tensor import Tensor
 
 # fmt: off
 __all__ = [
-    "all", "any", "argmax", "argmin", "cumsum", "logsumexp", "max", "mean", "min", "norm", "prod",
+    "all", "any", "argmax", "argmin", "cumsum", "logsumexp", "max", "mean", "min", "norm",
     "std", "summation", "var",
 ]
 # fmt: on
 
 
-def _operand(
+def operand_and_axes(
     op: str, a: Any, axes: Axes, axis: Axes, *, real: bool = False, empty: bool = True
 ) -> tuple[Tensor, tuple[int, ...]]:
     """The tensor, `real` or of any type, and its axes to reduce, which may be `empty` or not."""
@@ -108,7 +103,7 @@ def summation(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes =
     """
     if axes is None and axis is None:
         return Summation(None, keepdims)(lifted("summation", a))
-    a, over = _operand("summation", a, axes, axis)
+    a, over = operand_and_axes("summation", a, axes, axis)
     return Summation(over, keepdims)(a)
 
 
@@ -117,7 +112,7 @@ def mean(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None
 
     The sum of 64-bit integers may lie beyond their range. The mean of no elements is NaN.
     """
-    tensor, over = _operand("mean", a, axes, axis)
+    tensor, over = operand_and_axes("mean", a, axes, axis)
     if tensor._data.dtype.kind != "f":
         return Discrete("integer_mean", over, keepdims)(tensor)
     count: int = math.prod(tensor._data.shape[i] for i in over)
@@ -198,7 +193,7 @@ def _along(out_grad: Tensor, vectors: Tensor, lengths: Any, axes: tuple[int, ...
 
 
 def _var(op: str, a: Any, axes: Axes, keepdims: bool, axis: Axes, correction: float) -> Tensor:
-    a, over = _operand(op, a, axes, axis)
+    a, over = operand_and_axes(op, a, axes, axis)
     count = math.prod(a._data.shape[i] for i in over)
     if count <= correction:
         warnings.warn(
@@ -239,7 +234,7 @@ def norm(
     ValueError
         When the order is no number; there are no norms of matrices.
     """
-    a, over = _operand("norm", a, axes, axis, real=True)
+    a, over = operand_and_axes("norm", a, axes, axis, real=True)
     if order == 2:
         return Norm(over, keepdims)(a)
     if order == 1:
@@ -261,8 +256,9 @@ def _power_norm(a: Tensor, over: tuple[int, ...], keepdims: bool, order: float) 
     # At 0 the powers, or their derivatives, are infinite for some orders.
     zero, nothing = equal(a, 0), 0.0 if order > 0 else math.inf
     sizes = xp.where(zero._data, nothing, xp.abs(a._data))
-    unit = (xp.max if order > 0 else xp.min)(sizes, over, True)
-    unit = like(xp.where(xp.logical_and(xp.isfinite(unit), xp.less(0, unit)), unit, 1), a)
+    decides = (xp.max if order > 0 else xp.min)(sizes, over, True)
+    usable = xp.logical_and(xp.isfinite(decides), xp.less(0, decides))
+    unit = like(xp.where(usable, decides, 1), a)
     powers = where(zero, nothing, magnitude(where(zero, 1, a / unit)) ** order)
     total = Summation(over, True)(powers)
     flat = equal(total, nothing)
@@ -296,66 +292,11 @@ class LogSumExp(Member):
 
 def logsumexp(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """log(sum(exp(a))), which does not overflow; -inf, with the gradient 0, of nothing but -inf."""
-    a, over = _operand("logsumexp", a, axes, axis, real=True, empty=False)
+    a, over = operand_and_axes("logsumexp", a, axes, axis, real=True, empty=False)
     return LogSumExp(over, keepdims)(a)
 
 
-# ----- Products and running sums -----
-
-
-class Prod(Function):
-    """The product along the last axis."""
-
-    uses = ("0y",)
-
-    def forward(self, a: NDArray) -> NDArray:
-        return self.xp.prod(a, -1)
-
-    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        a: Tensor = node._inputs[0]
-        xp, magnitudes = self.xp, self.xp.abs(node._data)
-        plain = xp.logical_and(xp.less(1e-30, magnitudes), xp.less(magnitudes, math.inf))
-        out_grad = unsqueeze(out_grad, -1)
-        if xp.all(plain):
-            return out_grad * unsqueeze(node, -1) / a
-        # The product of the others cannot be told from the product where that is 0, infinite or NaN.
-        wide = a if a.dtype == FLOAT64 else a.astype(FLOAT64)
-        return _product(broadcast_to(out_grad, a.shape), _others(wide).astype(a.dtype))
-
-
-def _others(a: Tensor) -> Tensor:
-    """For each element along the last axis the product of all others, by the tree of pairs.
-
-    An element's others are its neighbour and the others of the pair.
-    """
-    n, xp = a.shape[-1], a._device.backend
-    if n < 2:
-        return like(xp.ones(a.shape, a.dtype), a)
-    if n % 2:
-        a = concatenate([a, like(xp.ones((*a.shape[:-1], 1), a.dtype), a)], -1)
-    pairs = reshape(a, (*a.shape[:-1], (n + 1) // 2, 2))
-    rest = broadcast_to(unsqueeze(_others(Prod()(pairs)), -1), pairs.shape)
-    others = reshape(_product(rest, flip(pairs, -1)), a.shape)
-    return others if n % 2 == 0 else others[..., :n]
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """`a * b` where it may overflow: without a warning of numpy's."""
-    result: Tensor = Prod()(stack([a, b], -1))
-    return result
-
-
-def prod(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
-    """The product over some or all axes; of integers and bools in int64, of uint64 in itself.
-
-    The gradient of a factor is the product of the others, also where factors are 0.
-    """
-    a, over = _operand("prod", a, axes, axis)
-    kept = tuple(i for i in range(a.ndim) if i not in over)
-    last = permute(a, kept + over)
-    shape = tuple(a.shape[i] for i in kept)
-    result = Prod()(reshape(last, (*shape, math.prod(a.shape[i] for i in over))))
-    return reshape(result, with_ones(a.shape, over)) if keepdims else result
+# ----- Running sums -----
 
 
 class CumulativeSum(Member):
@@ -403,13 +344,13 @@ def max(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None)
     Elements that tie share the gradient equally. PyTorch gives it all to the first when an axis
     is named; `argmax` and `gather` together do that.
     """
-    a, over = _operand("max", a, axes, axis, empty=False)
+    a, over = operand_and_axes("max", a, axes, axis, empty=False)
     return Max(over, keepdims)(a)
 
 
 def min(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """The smallest element over some or all axes, otherwise as `max`."""
-    a, over = _operand("min", a, axes, axis, empty=False)
+    a, over = operand_and_axes("min", a, axes, axis, empty=False)
     return Min(over, keepdims)(a)
 
 
@@ -435,11 +376,11 @@ def _position(op: str, a: Any, axis: int | None, keepdims: bool) -> Tensor:
 
 def any(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """Whether an element is true, or not 0."""
-    a, over = _operand("any", a, axes, axis)
+    a, over = operand_and_axes("any", a, axes, axis)
     return Discrete("any", over, keepdims)(a)
 
 
 def all(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """Whether every element is true, or not 0."""
-    a, over = _operand("all", a, axes, axis)
+    a, over = operand_and_axes("all", a, axes, axis)
     return Discrete("all", over, keepdims)(a)

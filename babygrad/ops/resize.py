@@ -80,9 +80,9 @@ def _sizes_and_steps(
         sizes = pair_of(op, "size", size)
         return sizes, [Fraction(n, m) for n, m in zip(shape[2:], sizes, strict=True)]
     given = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * 2
-    if len(given) != 2 or not all(isinstance(f, Real) and 0 < f < math.inf for f in given):
+    factors = [float(f) for f in given if isinstance(f, Real)]
+    if len(given) != 2 or len(factors) != 2 or not all(0 < f < math.inf for f in factors):
         raise ValueError(f"{op}: scale_factor (={scale_factor}) must be one or two positives")
-    factors = [float(f) for f in given]
     scaled = tuple(math.floor(n * f) for n, f in zip(shape[2:], factors, strict=True))
     if min(scaled) < 1:
         raise ValueError(f"{op}: scale_factor (={scale_factor}) leaves nothing of {shape}")

@@ -17,14 +17,9 @@ constexpr double kDensity = 0.3989422804014327;      // 1 / sqrt(2 pi)
 constexpr int kNormalLimit = 40, kLogisticLimit = 800;
 
 template <class V>
-V above(V x, int low) {
-    return select(x < constant<V>(low), constant<V>(low), x);
-}
-
-template <class V>
-V silu_slope(V v) {
-    const V x = clamp(v, -kLogisticLimit, kLogisticLimit), s = sigmoid(x);
-    return s * (x * (constant<V>(1) - s) + constant<V>(1));
+V silu_slope(V x) {
+    const V s = sigmoid(x), factor = clamp(x, -kLogisticLimit, kLogisticLimit);
+    return s * (factor * (constant<V>(1) - s) + constant<V>(1));
 }
 
 // The cumulative normal distribution and its derivative in both forms of gelu. float32 is
@@ -70,7 +65,7 @@ BABYGRAD_SAME_NAME(tanh)
 BABYGRAD_SAME_NAME(erf)
 BABYGRAD_SAME_NAME(sigmoid)
 BABYGRAD_SAME_NAME(softplus)
-BABYGRAD_OP1(silu, Stateless, above(x, -kLogisticLimit) * BABYGRAD_TARGET::sigmoid(x))
+BABYGRAD_OP1(silu, Stateless, at_least(x, -kLogisticLimit) * BABYGRAD_TARGET::sigmoid(x))
 BABYGRAD_OP1(elu, Parametric,
              select(x > V{}, x, BABYGRAD_TARGET::expm1(min_nan(x, V{})) * constant<V>(parameter)))
 
@@ -82,10 +77,7 @@ BABYGRAD_OP2(elu_grad, Parametric, gy, x,
 
 struct gelu : gelu_base {
     using gelu_base::gelu_base;
-    f64v operator()(f64v v) const {
-        const f64v x = above(v, -kNormalLimit);
-        return x * normal(x).cdf;
-    }
+    f64v operator()(f64v x) const { return at_least(x, -kNormalLimit) * normal(x).cdf; }
     f32v operator()(f32v x) const {
         if (approximate) {
             const f32v near = in_float64(bounded(x), [](f64v v) {
@@ -100,7 +92,7 @@ struct gelu : gelu_base {
             const NormalTail tail = normal_tail(z);
             return z * tail.n / tail.d * tail.density;  // the division beside the exponential
         });
-        return select(x > 0.0f, x, splat(-0.0f)) - lost;
+        return fma(at_least(x, -kNormalLimit), select(x > 0.0f, splat(1.0f), f32v{}), -lost);
     }
 };
 

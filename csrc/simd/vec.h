@@ -220,8 +220,34 @@ inline f32v clamp(f32v v, float low, float high) {
 }
 
 inline f64v clamp(f64v v, double low, double high) {
-    v = select(v > high, splat(high), v);
+#if defined(__AVX512F__)
+    return _mm512_min_pd(splat(high), _mm512_max_pd(splat(low), v));
+#elif defined(__AVX2__)
+    return _mm256_min_pd(splat(high), _mm256_max_pd(splat(low), v));
+#else
+    return select(v > high, splat(high), select(v < low, splat(low), v));
+#endif
+}
+// The same from below alone.
+inline f32v at_least(f32v v, float low) {
+#if defined(__AVX512F__)
+    return _mm512_max_ps(splat(low), v);
+#elif defined(__AVX2__)
+    return _mm256_max_ps(splat(low), v);
+#elif defined(__SSE2__)
+    return _mm_max_ps(splat(low), v);
+#else
     return select(v < low, splat(low), v);
+#endif
+}
+inline f64v at_least(f64v v, double low) {
+#if defined(__AVX512F__)
+    return _mm512_max_pd(splat(low), v);
+#elif defined(__AVX2__)
+    return _mm256_max_pd(splat(low), v);
+#else
+    return select(v < low, splat(low), v);
+#endif
 }
 
 // Lanes folded in a fixed order: halves onto each other.

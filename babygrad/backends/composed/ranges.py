@@ -1,8 +1,8 @@
 """The range in which squares of a type are what they should be.
 
-Beyond the root of the largest number a square overflows, below that of the smallest it vanishes: in
-float32 elements of 1e20, and of 1e-20. What is made of squares and is finite is computed again there,
-relative to a power of two.
+Beyond the root of the largest number a square overflows, below that of the smallest it vanishes:
+in float32 those of 1e20, and of 1e-25. What is made of squares and is finite is computed again
+there, relative to a power of two.
 """
 
 from __future__ import annotations

@@ -72,16 +72,14 @@ def silu_grad(gy, x, gx):
 @kernel
 def gelu(x, y):
     for i in prange(y.size):
-        v = np.float64(x[i])
-        v = -40.0 if v < -40.0 else v
+        v = np.float64(-40.0 if x[i] < -40.0 else x[i])
         y[i] = v * normal_cdf(v)
 
 
 @kernel
 def gelu_by_tanh(x, y):
     for i in prange(y.size):
-        v = np.float64(x[i])
-        v = -40.0 if v < -40.0 else v
+        v = np.float64(-40.0 if x[i] < -40.0 else x[i])
         y[i] = v * normal_cdf_by_tanh(v)
 
 

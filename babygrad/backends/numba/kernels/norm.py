@@ -15,9 +15,8 @@ from numba import prange
 from babygrad.backends.numba.kernels.scalar import block, dot, squared_deviation, total
 from babygrad.backends.numba.runtime import helper, kernel
 
-
-# The variance below which squares lose digits, and the powers of two for what is below, and for what
-# overflows.
+# The variance below which squares lose digits in float64, in which all sums are, and the powers of
+# two for what is below it and for what overflows.
 SMALL, UP, DOWN = 2.0**-900, 2.0**600, 2.0**-540
 
 
