@@ -122,4 +122,6 @@ def test_numpys_numbers_are_momenta():
 
 def test_the_function_has_no_count_and_says_so():
     with pytest.raises(ValueError, match=r"batch_norm: momentum \(=None\) must be a number"):
-        ops.batch_norm(Tensor(np.ones((2, 3))), training=True, momentum=None)
+        ops.batch_norm(
+            Tensor(np.ones((2, 3))), Tensor.zeros(3), Tensor.ones(3), training=True, momentum=None
+        )

@@ -276,19 +276,23 @@ def batch_norm(
             f"batch_norm: x of shape {x.shape} has {count} values for each channel; "
             "training needs at least 2"
         )
-    if momentum is None:
-        raise ValueError(
-            "batch_norm: momentum (=None) must be a number; the average of all batches needs their "
-            "count, which nn.BatchNorm1d(dim, momentum=None) keeps"
-        )
     norm = BatchNorm(eps)
     y = _apply(norm, x, weight, bias)
     correction = count / (count - 1) if unbiased else 1.0
     for running, batch in ((running_mean, norm.mean), (running_var, norm.var * correction)):
         if running is not None:
-            mixed = running._data * (1 - momentum) + batch * momentum
-            running.data = mixed.astype(running.dtype)
+            _average(running, batch, momentum)
     return y
+
+
+def _average(running: Tensor, batch: NDArray, momentum: float) -> None:
+    if momentum is None:
+        raise ValueError(
+            "batch_norm: momentum (=None) must be a number; the average of all batches needs their "
+            "count, which nn.BatchNorm1d(dim, momentum=None) keeps"
+        )
+    mixed = running._data * (1 - momentum) + batch * momentum
+    running.data = mixed.astype(running.dtype)
 
 
 def _with_running(
