@@ -1,7 +1,8 @@
 """Operations on tensors, each a Function with its gradient and a function that calls it.
 
 Every family is a module, which lists what it offers in its `__all__`; of those for neural networks,
-some of which bear the name of an operation, the names stand here.
+some of which bear the name of an operation, the names stand here. The Functions that the book
+names, such as `MatMul`, are here too: `book` lists them.
 """
 
 # ruff: noqa: F403 - the names are listed where the functions are
@@ -9,7 +10,9 @@ some of which bear the name of an operation, the names stand here.
 from babygrad.ops import (
     arithmetic,
     comparison,
+    einstein,
     elementwise,
+    extremes,
     indexing,
     joining,
     linalg,
@@ -30,11 +33,14 @@ from babygrad.ops.activation import (
 )
 from babygrad.ops.arithmetic import *
 from babygrad.ops.attention import scaled_dot_product_attention, self_attention
+from babygrad.ops.book import *
 from babygrad.ops.comparison import *
 from babygrad.ops.conv import conv, conv1d, conv2d, conv_transpose2d
 from babygrad.ops.dropout import dropout
+from babygrad.ops.einstein import *
 from babygrad.ops.elementwise import *
 from babygrad.ops.embedding import embedding
+from babygrad.ops.extremes import *
 from babygrad.ops.indexing import *
 from babygrad.ops.joining import *
 from babygrad.ops.linalg import *
@@ -58,7 +64,9 @@ from babygrad.ops.softmax import log_softmax, logsoftmax, softmax
 __all__: list[str] = []
 __all__ += arithmetic.__all__
 __all__ += comparison.__all__
+__all__ += einstein.__all__
 __all__ += elementwise.__all__
+__all__ += extremes.__all__
 __all__ += indexing.__all__
 __all__ += joining.__all__
 __all__ += linalg.__all__

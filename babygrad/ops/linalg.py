@@ -1,4 +1,4 @@
-"""Products of matrices: `matmul linear dot outer einsum`."""
+"""Products of matrices: `matmul linear dot outer`; `einsum` is beside it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from babygrad.ops._common import broadcast_shape, like, promoted
 from babygrad.ops._fused import floats
 from babygrad.ops.activation import ReLU, Sigmoid, Tanh
 from babygrad.ops.reduction import summation
-from babygrad.ops.shape import Reshape, permute, reshape, swapaxes, unsqueeze
+from babygrad.ops.shape import Reshape, reshape, swapaxes, unsqueeze
 from babygrad.tensor import Tensor
 
-__all__ = ["dot", "einsum", "linear", "matmul", "outer"]
+__all__ = ["dot", "linear", "matmul", "outer"]
 
 
 class MatMul(Function):
@@ -225,110 +225,3 @@ def outer(a: Any, b: Any) -> Tensor:
     """Every element of `a` times every element of `b`, shape (a.size, b.size)."""
     a, b = promoted("outer", a, b)
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
-
-
-# ----- Einstein summation -----
-
-
-def einsum(equation: str, *operands: Any) -> Tensor:
-    """Products of tensors summed over the indices that the result does not have.
-
-    Operands are contracted from left to right, each pair by one matrix product.
-
-    Parameters
-    ----------
-    equation : str
-        Such as "bij,bjk->bik": a letter for each axis of each operand, and of the result. A letter
-        twice in one operand takes its diagonal; an ellipsis stands for further leading axes.
-        Without "->" the result has the letters that occur once, in alphabetical order.
-    *operands : Tensor
-
-    Raises
-    ------
-    ValueError
-        When the equation does not fit the operands, or a letter stands for two sizes.
-
-    Examples
-    --------
-    >>> import babygrad
-    >>> a = babygrad.Tensor([[1.0, 2.0], [3.0, 4.0]])
-    >>> babygrad.ops.einsum("ii->", a).item()
-    5.0
-    """
-    tensors = promoted("einsum", *operands)
-    terms, result = _terms(equation, [t.ndim for t in tensors])
-    sizes: dict[str, int] = {}
-    for term, tensor in zip(terms, tensors, strict=True):
-        for letter, n in zip(term, tensor.shape, strict=True):
-            if sizes.setdefault(letter, n) != n:
-                shapes = ", ".join(str(t.shape) for t in tensors)
-                raise ValueError(
-                    f"einsum: index {letter!r} of {equation!r} has sizes {sizes[letter]} and {n} "
-                    f"in operands of shapes {shapes}"
-                )
-    if missing := set(result) - set(sizes):
-        raise ValueError(f"einsum: {equation!r} has {sorted(missing)} in the result only")
-    left, tensor = _prepared(terms[0], tensors[0], {*result, *"".join(terms[1:])})
-    for i in range(1, len(tensors)):
-        later = {*result, *"".join(terms[i + 1 :])}
-        term, other = _prepared(terms[i], tensors[i], {*left, *later})
-        left, tensor = _prepared(left, tensor, {*term, *later})
-        left, tensor = _contract(left, tensor, term, other, later)
-    return permute(tensor, [left.index(letter) for letter in result])
-
-
-def _terms(equation: str, ndims: list[int]) -> tuple[list[str], str]:
-    """The letters of each operand and of the result, ellipses written out in capital letters."""
-    left, arrow, result = equation.replace(" ", "").partition("->")
-    terms = left.split(",")
-    if len(terms) != len(ndims):
-        raise ValueError(f"einsum: {equation!r} is for {len(terms)} operands, not {len(ndims)}")
-    spare = [chr(0x3B1 + i) for i in range(24)]  # Greek, which no equation uses
-    longest = ""
-    for i, (term, ndim) in enumerate(zip(terms, ndims, strict=True)):
-        hidden = "".join(spare[len(spare) - (ndim - len(term.replace("...", ""))) :])
-        longest = max(longest, hidden, key=len) if "..." in term else longest
-        terms[i] = term.replace("...", hidden if ndim > len(term) - 3 else "")
-        if len(terms[i]) != ndim or (terms[i] and not terms[i].isalpha()):
-            raise ValueError(f"einsum: {term!r} in {equation!r} does not fit {ndim} axes")
-    if not arrow:
-        letters = "".join(terms)
-        once = [c for c in letters if letters.count(c) == 1 and c not in longest]
-        return terms, longest + "".join(sorted(once))
-    result = result.replace("...", longest)
-    if len(set(result)) != len(result):
-        raise ValueError(f"einsum: the result of {equation!r} has an index twice")
-    return terms, result
-
-
-def _prepared(term: str, a: Tensor, needed: set[str]) -> tuple[str, Tensor]:
-    """Diagonals taken for letters that are there twice, and what nobody needs summed away."""
-    for letter in term:
-        if term.count(letter) > 1:
-            i, j = term.index(letter), term.rindex(letter)
-            a = a.diagonal(0, i, j)
-            term = term[:i] + term[i + 1 : j] + term[j + 1 :] + letter
-    alone = tuple(i for i, letter in enumerate(term) if letter not in needed)
-    if alone:
-        a = summation(a, alone)
-    return "".join(letter for letter in term if letter in needed), a
-
-
-def _contract(left: str, a: Tensor, right: str, b: Tensor, later: set[str]) -> tuple[str, Tensor]:
-    """Two operands to one, by a matrix product over the letters that are not needed later."""
-    both = [letter for letter in left if letter in right]
-    batch = [letter for letter in both if letter in later]
-    summed = [letter for letter in both if letter not in later]
-    rows = [letter for letter in left if letter not in right]
-    columns = [letter for letter in right if letter not in left]
-    size = {**dict(zip(left, a.shape, strict=True)), **dict(zip(right, b.shape, strict=True))}
-
-    def matrices(term: str, t: Tensor, *groups: list[str]) -> Tensor:
-        ordered = permute(t, [term.index(letter) for group in groups for letter in group])
-        return reshape(ordered, [math.prod(size[letter] for letter in group) for group in groups])
-
-    product = MatMul()(
-        matrices(left, a, batch, rows, summed), matrices(right, b, batch, summed, columns)
-    )
-    term = "".join([*batch, *rows, *columns])
-    return term, reshape(product, [size[letter] for letter in term])

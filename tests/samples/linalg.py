@@ -34,4 +34,17 @@ SAMPLES = [
     Sample("einsum", einsum("ij,j,kj->ki"), normal(2, 3), normal(3), normal(2, 3)),
     Sample("einsum", einsum("...ij,j"), normal(2, 2, 3), normal(3)),
     Sample("einsum", einsum("iij,k->j"), normal(2, 2, 3), normal(2)),
+    Sample("einsum", einsum("...ij,...jk->...ik"), normal(2, 1, 2, 3), normal(3, 3, 2)),
+    Sample("einsum", einsum("...i,...i->..."), normal(1, 3), normal(2, 2, 3)),
+    Sample("einsum", einsum("...,...->"), normal(2, 1), normal(3)),
+    Sample("einsum", einsum("ij,jk->ik"), normal(2, 1), normal(3, 2)),
+    Sample("einsum", einsum("ij,ij->j"), normal(1, 3), normal(2, 1)),
+    Sample("einsum", einsum("bij,bjk,bk->i"), normal(1, 2, 3), normal(2, 1, 2), normal(2, 1)),
+    Sample("einsum", lambda a, b: ops.einsum(a, [0, 1], b, [1, 2]), normal(2, 3), normal(1, 2)),
+    Sample(
+        "einsum",
+        lambda a, b: ops.einsum(a, [..., 0], b, [..., 0], [0, ...]),
+        normal(2, 3),
+        normal(2, 1, 3),
+    ),
 ]
