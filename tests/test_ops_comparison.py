@@ -68,9 +68,9 @@ def test_logic(device: str) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda a: a & a, "&: operands must be bools, not float32; compare them first"),
-        (lambda a: ~a, "~: operands must be bools, not float32; compare them first"),
-        (lambda a: (a > 0) | 1, r"\|: operands must be bools, not int; compare them first"),
+        (lambda a: a & a, "&: operands must be bools or integers, not float32; compare them first"),
+        (lambda a: ~a, "~: operands must be bools or integers, not float32; compare them first"),
+        (lambda a: (a > 0) | 1.0, r"\|: operands must be bools or integers, not float32"),
     ],
 )
 def test_logic_is_for_bools(call, message: str, device: str) -> None:

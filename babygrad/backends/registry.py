@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from babygrad.dtypes import as_dtype
+
 if TYPE_CHECKING:
     from babygrad.backends.base import Backend
 
@@ -49,8 +51,18 @@ def resolve(device: str) -> Backend:
     kind, _, name = device.partition(":") if isinstance(device, str) else ("", "", "")
     if kind != "cpu" or not (name in BUILTIN or name in names()):
         known = ", ".join(["cpu", *(f"cpu:{name}" for name in names())])
+        if _is_type(device):
+            raise ValueError(f"{device!r} is a type, to which astype casts; devices are {known}")
         raise ValueError(f"unknown device {device!r}: there are {known}")
     return get(name)
+
+
+def _is_type(name: Any) -> bool:
+    """Whether what should name a device names a dtype, as `to` of other libraries may."""
+    try:
+        return name is not None and bool(as_dtype(name))
+    except TypeError:
+        return False
 
 
 def get(name: str) -> Backend:

@@ -14,6 +14,7 @@ from babygrad.testing.suite_arrays import (
     ShapeSuite,
 )
 from babygrad.testing.suite_attention import AttentionSuite
+from babygrad.testing.suite_bits import BitsSuite
 from babygrad.testing.suite_elementwise import ElementwiseSuite
 from babygrad.testing.suite_image import ConvolutionSuite, PoolingSuite
 from babygrad.testing.suite_neural import (
@@ -27,6 +28,7 @@ from babygrad.testing.suite_products import MatmulSuite
 class BackendConformance(
     CreationSuite,
     ElementwiseSuite,
+    BitsSuite,
     ReductionSuite,
     ShapeSuite,
     IndexingSuite,

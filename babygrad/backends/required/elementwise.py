@@ -118,6 +118,10 @@ class RequiredElementwise(ABC):
     def logical_not(self, x: Array) -> Array:
         """Whether x is 0; bool."""
 
+    @abstractmethod
+    def bitwise_invert(self, x: Array) -> Array:
+        """The bits that an integer or bool has not."""
+
     # ----- Binary -----
 
     @abstractmethod
@@ -187,6 +191,26 @@ class RequiredElementwise(ABC):
     @abstractmethod
     def logical_or(self, x: Operand, y: Operand) -> Array:
         """Whether either is non-zero; bool."""
+
+    @abstractmethod
+    def bitwise_and(self, x: Operand, y: Operand) -> Array:
+        """The bits that both integers or bools have."""
+
+    @abstractmethod
+    def bitwise_or(self, x: Operand, y: Operand) -> Array:
+        """The bits that either integer or bool has."""
+
+    @abstractmethod
+    def bitwise_xor(self, x: Operand, y: Operand) -> Array:
+        """The bits that one integer or bool has and the other has not."""
+
+    @abstractmethod
+    def bitwise_left_shift(self, x: Operand, y: Operand) -> Array:
+        """x * 2 ** y of integers, without the bits beyond the type; y >= 0."""
+
+    @abstractmethod
+    def bitwise_right_shift(self, x: Operand, y: Operand) -> Array:
+        """floor(x / 2 ** y) of integers; y >= 0."""
 
     # ----- Ternary -----
 
