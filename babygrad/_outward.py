@@ -120,3 +120,13 @@ class TensorOutward:
 
     def __str__(self) -> str:
         return str(self._data)
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        if self._data.size != 1:
+            raise TypeError(
+                f"format: {spec!r} formats one number; a tensor of shape {self.shape} "
+                f"has {self.size} elements"
+            )
+        return format(self._data.item(), spec)

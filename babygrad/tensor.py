@@ -9,6 +9,8 @@ and `reshape` for two, are the functions of `babygrad.ops`; that package puts th
 from __future__ import annotations
 
 import copy
+import sys
+from types import FunctionType, ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -314,6 +316,12 @@ class Tensor(TensorMethods, TensorFactories, TensorOutward):
 autograd._bind_tensor_type(Tensor)
 _state_of: Any = object.__getstate__
 
+# Python's own messages begin with this name: what the user called is Tensor.rand.
+for _member in [*vars(TensorFactories).values(), *vars(TensorOutward).values()]:
+    _function = getattr(_member, "__func__", _member)
+    if isinstance(_function, FunctionType):
+        _function.__qualname__ = f"Tensor.{_function.__name__}"
+
 
 def _unpickled(array: NDArray) -> NDArray:
     """A writable array with a dtype of tensors: joblib's are mapped files that only can be read."""
@@ -323,8 +331,33 @@ def _unpickled(array: NDArray) -> NDArray:
 def tensor(
     data: Any, *, device: str | None = None, dtype: Any = "float32", requires_grad: bool = False
 ) -> Tensor:
-    """`Tensor(data, ...)` as a function."""
+    """`Tensor(data, ...)` as a function, also under the name `babygrad.tensor`.
+
+    Examples
+    --------
+    >>> import babygrad
+    >>> babygrad.tensor([1.0, 2.0]).tolist()
+    [1.0, 2.0]
+    """
     return Tensor(data, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+class _CallableModule(ModuleType):
+    """`babygrad.tensor` is this module, as in the book, and calling it is calling its `tensor`."""
+
+    def __call__(
+        self,
+        data: Any,
+        *,
+        device: str | None = None,
+        dtype: Any = "float32",
+        requires_grad: bool = False,
+    ) -> Tensor:
+        """`Tensor(data, ...)`; see `tensor`."""
+        return tensor(data, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+sys.modules[__name__].__class__ = _CallableModule
 
 
 def zeros_like(a: Tensor, *, requires_grad: bool = False) -> Tensor:

@@ -107,7 +107,12 @@ class Module(metaclass=ModuleType):
     layouts: ClassVar[Mapping[str, Layout]] = {}
     _buffer_names: frozenset[str] = frozenset()
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        if arguments or settings:
+            given = [*map(repr, arguments), *(f"{k}={v!r}" for k, v in settings.items())]
+            raise TypeError(
+                f"{type(self).__name__}: takes no arguments, but got {', '.join(given)}"
+            )
         self.training = True
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

@@ -44,7 +44,8 @@ def to(a: Tensor, device: str) -> Tensor:
     Raises
     ------
     ValueError
-        When there is no such device; the message lists those there are.
+        When there is no such device; the message lists those there are. A type is none: `astype`
+        casts, where PyTorch's `to` does both.
     """
     target = find(device)
     return a if target is a._device else Move(target)(a)
