@@ -12,6 +12,7 @@ from babygrad.checkpoint import checkpoint
 from babygrad.device import device, get_default_device, set_default_device
 from babygrad.engine import grad
 from babygrad.gradcheck import gradcheck, gradgradcheck
+from babygrad.ops._axes import AxisError
 from babygrad.random import manual_seed
 from babygrad.runtime import (
     empty_cache,
@@ -45,6 +46,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "AxisError",
     "Function",
     "Tensor",
     "checkpoint",

@@ -26,9 +26,10 @@ TOLERANCE = 2e-6
 
 # Public names of babygrad.ops whose results have no gradient: comparisons, tests, positions.
 WITHOUT_GRADIENT = {
-    "all", "any", "argmax", "argmin", "equal", "greater", "greater_equal", "isfinite", "isinf",
-    "isnan", "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "not_equal", "one_hot",
+    "all", "any", "argmax", "argmin", "bitwise_and", "bitwise_invert", "bitwise_left_shift",
+    "bitwise_or", "bitwise_right_shift", "bitwise_xor", "equal", "greater", "greater_equal",
+    "isfinite", "isinf", "isnan", "less", "less_equal", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "not_equal", "one_hot",
 }  # fmt: skip
 
 

@@ -299,3 +299,24 @@ def test_self_attention_drops_and_differentiates_a_mask(device: str) -> None:
 def test_self_attention_names_the_shape_and_the_heads(shape: Any, heads: int, device: str) -> None:
     with pytest.raises(ValueError, match=rf"self_attention: qkv .*num_heads is {heads};"):
         ops.self_attention(Tensor.zeros(*shape), heads)
+
+
+def test_masks_go_by_pytorchs_names_too(device: str, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(2, 3, 4)) for _ in range(3))
+    mask = rng.random((3, 3)) < 0.7
+    mask[:, 0] = True
+    for settings, seen in (
+        ({"attn_mask": mask}, mask),
+        ({"is_causal": True}, np.tri(3, dtype=bool)),
+        ({"attn_mask": mask, "is_causal": True}, mask & np.tri(3, dtype=bool)),
+        ({"attn_mask": None, "is_causal": False}, np.ones((3, 3), bool)),
+    ):
+        weights = np.exp(q @ k.swapaxes(1, 2) / 2) * seen
+        want = weights / weights.sum(-1, keepdims=True) @ v
+        tensors = (Tensor(a, dtype=dtype) for a in (q, k, v))
+        y = ops.scaled_dot_product_attention(*tensors, **settings)
+        np.testing.assert_allclose(y.data, want, rtol=1e-5 if dtype == "float32" else 1e-12)
+    x = Tensor(q)
+    with pytest.raises(TypeError, match="attention: give mask or attn_mask, which are two"):
+        ops.scaled_dot_product_attention(x, x, x, mask, attn_mask=mask)

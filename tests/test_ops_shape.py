@@ -194,7 +194,7 @@ def test_astype_and_its_gradient(device: str) -> None:
         (
             lambda x: x.transpose((0, 2)),
             ValueError,
-            "transpose: axis 2 is out of range for a tensor with 2 axes",
+            "transpose: axis 2 is out of range for a tensor of shape (2, 3)",
         ),
         (
             lambda x: x.squeeze(1),
@@ -241,7 +241,7 @@ def test_astype_and_its_gradient(device: str) -> None:
             "repeat: repeats (=[1, 2, 3]) must be one non-negative integer, or one for each of "
             "2 places along axis 0",
         ),
-        (lambda x: x.roll((1, 2), 0), ValueError, "roll: there are 2 shifts for 1 axes"),
+        (lambda x: x.roll((1, 2, 3), (0, 1)), ValueError, "roll: there are 3 shifts for 2 axes"),
         (
             lambda x: x.movedim((0, 0), (0, 1)),
             ValueError,

@@ -1,4 +1,4 @@
-"""What the operations share: their operands made equal, their axes and sizes made plain."""
+"""What the operations share: their operands made equal, their sizes made plain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from babygrad.dtypes import FLOAT32, FLOAT64, INT64, UINT64, DType, promote, pro
 from babygrad.tensor import Tensor
 
 Scalar = bool | int | float
-Axes = int | tuple[int, ...] | list[int] | None
 
 
 class Member(Function):
@@ -201,7 +200,7 @@ def like(array: NDArray, tensor: Any) -> Tensor:
     return Tensor._wrap(array, tensor._device)
 
 
-# ----- Axes and sizes -----
+# ----- Sizes -----
 
 
 def whole(op: str, role: str, value: Any) -> int:
@@ -216,45 +215,3 @@ def sizes_of(op: str, shape: Any) -> tuple[int, ...]:
     """A tuple of ints from a shape given as an int, a tuple or a list."""
     sizes = shape if isinstance(shape, tuple | list) else (shape,)
     return tuple([n if n.__class__ is int else whole(op, "a size", n) for n in sizes])
-
-
-def normalize_axis(op: str, axis: Any, ndim: int) -> int:
-    """A non-negative axis.
-
-    Raises
-    ------
-    ValueError
-        When the tensor has no such axis.
-    TypeError
-        When the axis is no integer.
-    """
-    index = whole(op, "axis", axis)
-    if not -ndim <= index < ndim:
-        raise ValueError(f"{op}: axis {index} is out of range for a tensor with {ndim} axes")
-    return index % ndim
-
-
-def normalize_axes(op: str, axes: Axes, ndim: int) -> tuple[int, ...]:
-    """Distinct non-negative axes in ascending order; None stands for all.
-
-    Raises
-    ------
-    ValueError
-        When an axis is out of range or given twice.
-    """
-    if axes is None:
-        return tuple(range(ndim))
-    listed = axes if isinstance(axes, tuple | list) else (axes,)
-    plain = sorted(normalize_axis(op, axis, ndim) for axis in listed)
-    if len(set(plain)) != len(plain):
-        raise ValueError(f"{op}: axes {axes} name an axis twice")
-    return tuple(plain)
-
-
-def either_axis(op: str, axes: Any, axis: Any) -> Any:
-    """The book's `axes=` or numpy's `axis=`, whichever was given."""
-    if axis is None:
-        return axes
-    if axes is not None:
-        raise TypeError(f"{op}: give axes (={axes}) or axis (={axis}), not both")
-    return axis

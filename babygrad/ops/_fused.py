@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from babygrad.autograd import is_grad_enabled
+from babygrad.autograd import NDArray, is_grad_enabled
 from babygrad.dtypes import FLOAT16, FLOAT32
 from babygrad.ops._common import Member, floating, lifted, like, promoted
 from babygrad.tensor import Tensor
@@ -14,6 +14,10 @@ Sizes = int | tuple[int, ...] | list[int]
 
 class Fused(Member):
     """y = f(x): the gradient reads y where f can be differentiated from its result, else x."""
+
+    def forward(self, a: NDArray) -> NDArray:  # type: ignore[override]
+        result: NDArray = getattr(self.xp, self.member)(a, *self.settings)
+        return result
 
     def composed(self, gy: Tensor, saved: Tensor, *settings: Any) -> Tensor:
         """The gradient in operations that can be differentiated."""
@@ -77,7 +81,7 @@ def pair_of(op: str, role: str, value: Any, least: int = 1) -> tuple[int, int]:
     return rows, columns
 
 
-def check_channels(op: str, role: str, vector: Tensor | None, channels: int) -> None:
+def check_channels(op: str, role: str, vector: Tensor | NDArray | None, channels: int) -> None:
     """Raise unless `vector`, a weight or bias, is None or has the shape `(channels,)`."""
     if vector is not None and vector.shape != (channels,):
         raise ValueError(

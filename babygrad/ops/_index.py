@@ -53,7 +53,7 @@ def plain_index(op: str, a: Tensor, index: Any) -> tuple[tuple[Any, ...], bool]:
 def _plain_part(op: str, part: Any, beside: Tensor) -> Any:
     if part is None or part is ... or isinstance(part, slice) or part.__class__ is int:
         return part
-    if isinstance(part, list | Tensor | NDArray):
+    if isinstance(part, list | tuple | range | Tensor | NDArray):
         array = index_array(op, part, beside)
         return int(array) if array.ndim == 0 and array.dtype.kind != "b" else array
     if isinstance(part, bool):
@@ -67,8 +67,10 @@ def _plain_part(op: str, part: Any, beside: Tensor) -> Any:
 
 
 def index_array(op: str, index: Any, beside: Tensor) -> NDArray:
-    """An int64 or bool array from a list, array or tensor of indices."""
+    """An int64 or bool array from a list, tuple, range, array or tensor of indices."""
     xp = beside._device.backend
+    if isinstance(index, range):
+        return xp.arange(index.start, index.stop, index.step, INT64)
     if isinstance(index, list | tuple):
         kinds = _element_kinds(index)
         if kinds - {"bool", "int"} or len(kinds) > 1:
@@ -92,7 +94,7 @@ def index_array(op: str, index: Any, beside: Tensor) -> NDArray:
 def _element_kinds(values: Any) -> set[str]:
     kinds: set[str] = set()
     for value in values:
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple | range):
             kinds |= _element_kinds(value)
         elif type(value).__name__.startswith("bool"):
             kinds.add("bool")

@@ -24,8 +24,8 @@ class ReLU(Function):
 
     uses = ("y",)
 
-    def forward(self, x: NDArray) -> NDArray:
-        return self.xp.relu(x)
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.relu(a)
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
         if is_grad_enabled():
@@ -33,8 +33,8 @@ class ReLU(Function):
         return like(self.xp.relu_grad(out_grad._data, node._data), out_grad)
 
 
-def relu(x: Any) -> Tensor:
-    """`max(x, 0)`, elementwise; the derivative at 0 is 0.
+def relu(a: Any) -> Tensor:
+    """`max(a, 0)`, elementwise; the derivative at 0 is 0.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def relu(x: Any) -> Tensor:
     >>> babygrad.ops.relu(babygrad.Tensor([-1.0, 0.0, 2.0])).tolist()
     [0.0, 0.0, 2.0]
     """
-    return ReLU()(real("relu", x))
+    return ReLU()(real("relu", a))
 
 
 class LeakyReLU(Fused):

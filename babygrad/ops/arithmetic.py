@@ -250,11 +250,16 @@ def power(a: Any, b: Any) -> Tensor:
     >>> x.grad
     array([-4.], dtype=float32)
     """
-    a, b = operands("power", a, b)
+    return power_of("power", a, b)
+
+
+def power_of(op: str, a: Any, b: Any) -> Tensor:
+    """`power` by the name that it was called by."""
+    a, b = operands(op, a, b)
     if a._data.dtype.kind != "f":
         if b < 0 if not isinstance(b, Tensor) else (b._data < 0).any():
             raise ValueError(
-                f"power: a tensor of {a.dtype} cannot be raised to a negative power; "
+                f"{op}: a tensor of {a.dtype} cannot be raised to a negative power; "
                 "cast it to a float type"
             )
     return Power()(a, b) if isinstance(b, Tensor) else PowerScalar(b)(a)

@@ -106,6 +106,9 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     dropout: float = 0.0,
     generator: Generator | None = None,
+    *,
+    attn_mask: Any = None,
+    is_causal: bool = False,
 ) -> Tensor:
     """`softmax(scale q k^T + mask) v`: each query's mean of the values, weighted by the keys.
 
@@ -115,10 +118,11 @@ def scaled_dot_product_attention(
     k : Tensor (..., S, D)
     v : Tensor (..., S, E)
         The leading axes of the three broadcast.
-    mask : Tensor, optional
+    mask, attn_mask : Tensor, optional
         Broadcastable to (..., L, S). Of booleans, True takes part; floats are added to the scores.
-    causal : bool
-        Position i sees only positions j <= i.
+        `attn_mask` is PyTorch's name for it.
+    causal, is_causal : bool
+        Position i sees only positions j <= i. `is_causal` is PyTorch's name for it.
     scale : float, optional
         1 / sqrt(D) by default.
     dropout : float in [0, 1]
@@ -134,25 +138,23 @@ def scaled_dot_product_attention(
 
     Raises
     ------
-    ValueError
-        When the shapes do not fit.
+    ValueError, TypeError
+        When the shapes do not fit, or the mask does not.
     """
     op = "scaled_dot_product_attention"
+    mask, causal = _either_mask(op, mask, attn_mask), causal or is_causal
     q, k, v = floats(op, q, k, v)
     check_probability(op, "dropout", dropout)
     lead = _leading_axes(op, q, k, v)
-    if scale is None:
-        scale = _default_scale(q.shape[-1])
+    scale = _default_scale(q.shape[-1]) if scale is None else scale
     scores_shape = (*lead, q.shape[-2], k.shape[-2])
-    if mask is not None:
-        mask = _checked_mask(op, mask, scores_shape, q)
+    mask = None if mask is None else _checked_mask(op, mask, scores_shape, q)
     if dropout or (mask is not None and mask.requires_grad):
         # The fused kernels have neither dropout nor a gradient of the mask.
         p = _probabilities(q, k, mask, causal, scale)
         return matmul(drop(p, dropout, True, generator), v)
     q, k, v = (_four_axes(x, (*lead, *x.shape[-2:])) for x in (q, k, v))
-    if mask is not None:
-        mask = _four_axes(mask, scores_shape)
+    mask = None if mask is None else _four_axes(mask, scores_shape)
     y = Attention(mask, causal, float(scale))(q, k, v)
     return y if len(lead) == 2 else y.reshape((*lead, *y.shape[-2:]))
 
@@ -215,6 +217,13 @@ def self_attention(
     if mask is not None:
         mask = _four_axes(mask, (batch, heads, length, length))
     return SelfAttention(heads, mask, causal, _default_scale(width // 3 // heads))(qkv)
+
+
+def _either_mask(op: str, mask: Any, attn_mask: Any) -> Any:
+    """The mask under the name that it was given by."""
+    if mask is not None and attn_mask is not None:
+        raise TypeError(f"{op}: give mask or attn_mask, which are two names for one argument")
+    return attn_mask if mask is None else mask
 
 
 def _default_scale(size: int) -> float:

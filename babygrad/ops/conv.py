@@ -50,6 +50,23 @@ class Conv2d(Member):
         return gx, gw, *gb
 
 
+class Conv(Conv2d):
+    """The book's: A (N, H, W, C), B (KH, KW, C, O) and perhaps a bias (O,)."""
+
+    def __init__(self, stride: Sizes = 1, padding: Any = 0) -> None:
+        self.stride = stride
+        self.padding = padding
+
+    def forward(self, A: NDArray, B: NDArray, *bias: NDArray) -> NDArray:  # type: ignore[override]
+        _check_ranks("conv", A, B, 4)
+        _check_channels("conv", A, B, A.shape[3], B.shape[2])
+        check_channels("conv", "bias", bias[0] if bias else None, B.shape[3])
+        self.settings = _geometry(
+            "conv", A.shape[1:3], B.shape[:2], self.stride, self.padding, 1, 1
+        )
+        return super().forward(A, B, *bias)
+
+
 class Conv2dInputGrad(Member):
     """The adjoint of `Conv2d` in the image: gy, w -> gx; also a transposed convolution."""
 
@@ -107,11 +124,7 @@ def conv(a: Any, b: Any, stride: Sizes = 1, padding: Any = 0, bias: Any = None) 
     (1, 2, 2, 2)
     """
     a, b, bias = floats("conv", a, b, bias)
-    _check_ranks("conv", a, b, 4)
-    _check_channels("conv", a, b, a.shape[3], b.shape[2])
-    check_channels("conv", "bias", bias, b.shape[3])
-    geometry = _geometry("conv", a.shape[1:3], b.shape[:2], stride, padding, 1, 1)
-    return _apply(Conv2d(*geometry), a, b, bias)
+    return _apply(Conv(stride, padding), a, b, bias)
 
 
 def conv2d(
@@ -356,14 +369,16 @@ def _padding(op: str, padding: Any, spans: list[int]) -> tuple[Pair, Pair]:
     return (height, height), (width, width)
 
 
-def _check_ranks(op: str, x: Tensor, w: Tensor, rank: int) -> None:
+def _check_ranks(op: str, x: Tensor | NDArray, w: Tensor | NDArray, rank: int) -> None:
     if x.ndim != rank or w.ndim != rank:
         raise ValueError(
             f"{op}: x has shape {x.shape} and weight {w.shape}; both must have {rank} axes"
         )
 
 
-def _check_channels(op: str, x: Tensor, w: Tensor, have: int, takes: int) -> None:
+def _check_channels(
+    op: str, x: Tensor | NDArray, w: Tensor | NDArray, have: int, takes: int
+) -> None:
     if have != takes:
         raise ValueError(
             f"{op}: x of shape {x.shape} has {have} channels and weight of shape {w.shape} "

@@ -3,10 +3,10 @@
 `exp expm1 log log1p log2 sqrt rsqrt reciprocal sin cos tan sinh cosh erf abs sign square floor ceil
 round`, and `maximum minimum clip where`. Integers become float32 where the result is real.
 
-A function of one tensor is a row of a table: its name, whether its gradient reads the input "0" or
-the output "y", the gradient, and what it is. Gradients go through `chain_multiply` and
-`chain_divide`: where the upstream gradient g is 0 it stays 0, whatever the derivative. A point
-outside the domain gives an infinity or NaN, never a warning.
+A function of one tensor, with its Function, is a row of a table: its name, whether its gradient
+reads the input "0" or the output "y", the gradient, and what it is. Gradients go through
+`chain_multiply` and `chain_divide`: where the upstream gradient g is 0 it stays 0, whatever the
+derivative. A point outside the domain gives an infinity or NaN, never a warning.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def _unary(
     gradient: Callable[[Tensor, Any], Tensor],
     doc: str,
     operand: Callable[[str, Any], Tensor] = floating,
-) -> _Row:
+) -> tuple[type[_Unary], _Row]:
+    """The Function and the function that calls it."""
     row = {"member": name, "uses": (reads,), "gradient": staticmethod(gradient)}
     cls = type(name.capitalize(), (_Unary,), {**row, "__module__": __name__, "__doc__": doc})
 
@@ -66,7 +67,7 @@ def _unary(
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
-    return function
+    return cls, function
 
 
 def _flat(g: Tensor, x: Any) -> Tensor:
@@ -74,31 +75,44 @@ def _flat(g: Tensor, x: Any) -> Tensor:
     return like(g._device.backend.zeros(g.shape, g.dtype), g)
 
 
+# Gradients above their rows name these.
+cos: _Row
+cosh: _Row
+sign: _Row
+
 # ----- Exponentials, logarithms and roots -----
 
-exp = _unary("exp", "y", lambda g, y: chain_multiply(g, y), "e to the power of `a`.")
-expm1 = _unary("expm1", "y", lambda g, y: chain_multiply(g, y + 1), "exp(a) - 1, precise near 0.")
-log = _unary(
+Exp, exp = _unary("exp", "y", lambda g, y: chain_multiply(g, y), "e to the power of `a`.")
+Expm1, expm1 = _unary(
+    "expm1", "y", lambda g, y: chain_multiply(g, y + 1), "exp(a) - 1, precise near 0."
+)
+Log, log = _unary(
     "log", "0", lambda g, x: chain_divide(g, x), "The natural logarithm; -inf at 0, NaN below."
 )
-log1p = _unary("log1p", "0", lambda g, x: chain_divide(g, x + 1), "log(1 + a), precise near 0.")
-log2 = _unary(
+Log1p, log1p = _unary(
+    "log1p", "0", lambda g, x: chain_divide(g, x + 1), "log(1 + a), precise near 0."
+)
+Log2, log2 = _unary(
     "log2", "0", lambda g, x: chain_divide(g, x * math.log(2)), "The logarithm to base 2."
 )
-sqrt = _unary(
+Sqrt, sqrt = _unary(
     "sqrt", "y", lambda g, y: chain_divide(g, y * 2), "The square root; its derivative at 0 is inf."
 )
-rsqrt = _unary("rsqrt", "y", lambda g, y: chain_multiply(g, y * y * y * -0.5), "1 / sqrt(a).")
-reciprocal = _unary("reciprocal", "y", lambda g, y: chain_multiply(g, -(y * y)), "1 / a.")
+Rsqrt, rsqrt = _unary(
+    "rsqrt", "y", lambda g, y: chain_multiply(g, y * y * y * -0.5), "1 / sqrt(a)."
+)
+Reciprocal, reciprocal = _unary(
+    "reciprocal", "y", lambda g, y: chain_multiply(g, -(y * y)), "1 / a."
+)
 
 # ----- Trigonometry and its like -----
 
-sin = _unary("sin", "0", lambda g, x: chain_multiply(g, cos(x)), "The sine of radians.")
-cos: _Row = _unary("cos", "0", lambda g, x: chain_multiply(g, -sin(x)), "The cosine of radians.")
-tan = _unary("tan", "y", lambda g, y: chain_multiply(g, y * y + 1), "The tangent of radians.")
-sinh = _unary("sinh", "0", lambda g, x: chain_multiply(g, cosh(x)), "The hyperbolic sine.")
-cosh: _Row = _unary("cosh", "0", lambda g, x: chain_multiply(g, sinh(x)), "The hyperbolic cosine.")
-erf = _unary(
+Sin, sin = _unary("sin", "0", lambda g, x: chain_multiply(g, cos(x)), "The sine of radians.")
+Cos, cos = _unary("cos", "0", lambda g, x: chain_multiply(g, -sin(x)), "The cosine of radians.")
+Tan, tan = _unary("tan", "y", lambda g, y: chain_multiply(g, y * y + 1), "The tangent of radians.")
+Sinh, sinh = _unary("sinh", "0", lambda g, x: chain_multiply(g, cosh(x)), "The hyperbolic sine.")
+Cosh, cosh = _unary("cosh", "0", lambda g, x: chain_multiply(g, sinh(x)), "The hyperbolic cosine.")
+Erf, erf = _unary(
     "erf",
     "0",
     lambda g, x: chain_multiply(g, _bell(clip(x, -30, 30)) * (2 / math.sqrt(math.pi))),
@@ -114,14 +128,14 @@ def _bell(x: Tensor) -> Tensor:
 
 # ----- Magnitude, sign and rounding -----
 
-abs = _unary(
+Abs, abs = _unary(
     "abs", "0", lambda g, x: chain_multiply(g, sign(x)), "The magnitude; flat at 0.", lifted
 )
-square = _unary("square", "0", lambda g, x: chain_multiply(g, x * 2), "`a * a`.", lifted)
-sign: _Row = _unary("sign", "", _flat, "-1, 0 or 1; NaN of NaN. The gradient is 0.", lifted)
-floor = _unary("floor", "", _flat, "The whole number at or below `a`; gradient 0.", lifted)
-ceil = _unary("ceil", "", _flat, "The whole number at or above `a`; gradient 0.", lifted)
-_rint = _unary("round", "", _flat, "The nearest whole number, of two the even one.", lifted)
+Square, square = _unary("square", "0", lambda g, x: chain_multiply(g, x * 2), "`a * a`.", lifted)
+Sign, sign = _unary("sign", "", _flat, "-1, 0 or 1; NaN of NaN. The gradient is 0.", lifted)
+Floor, floor = _unary("floor", "", _flat, "The whole number at or below `a`; gradient 0.", lifted)
+Ceil, ceil = _unary("ceil", "", _flat, "The whole number at or above `a`; gradient 0.", lifted)
+Round, _rint = _unary("round", "", _flat, "The nearest whole number, of two the even one.", lifted)
 
 
 def round(a: Any, decimals: int = 0) -> Tensor:
@@ -253,22 +267,28 @@ def clip(a: Any, low: Any = None, high: Any = None) -> Tensor:
     ValueError
         When both bounds are None.
     """
-    tensor, low, high = lifted("clip", a), weak(low), weak(high)
+    return _clip("clip", a, low, high)
+
+
+def clamp(a: Any, low: Any = None, high: Any = None) -> Tensor:
+    """`clip` under PyTorch's name."""
+    return _clip("clamp", a, low, high)
+
+
+def _clip(op: str, a: Any, low: Any, high: Any) -> Tensor:
+    tensor, low, high = lifted(op, a), weak(low), weak(high)
     bounds = [bound for bound in (low, high) if bound is not None]
     if not bounds:
-        raise ValueError("clip: give at least one of low and high")
+        raise ValueError(f"{op}: give at least one of low and high")
     if all(isinstance(bound, bool | int | float) for bound in bounds):
         dtype = tensor._data.dtype
         for bound in bounds:
             dtype = promote_scalar(dtype, bound.__class__)
         return Clip(low, high)(tensor.astype(dtype))
     if low is not None:
-        tensor, low = pair("clip", tensor, low)
+        tensor, low = pair(op, tensor, low)
         tensor = where(less(tensor, low), low, tensor)
     if high is not None:
-        tensor, high = pair("clip", tensor, high)
+        tensor, high = pair(op, tensor, high)
         tensor = where(greater(tensor, high), high, tensor)
     return tensor
-
-
-clamp = clip

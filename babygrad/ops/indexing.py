@@ -1,9 +1,9 @@
 """Indexing: values picked from a tensor.
 
-`a[index]` takes what numpy takes: integers, slices, ..., None, lists, arrays and tensors of
-integers or bools, mixed as one likes. `take gather scatter_add one_hot` are the forms with a name;
-`a[index] = value` is in `inplace`. An index out of range raises IndexError, on every device, before
-anything is read. Only integers, slices, ... and None give a view.
+`a[index]` takes what numpy takes: integers, slices, ..., None, lists, tuples, ranges, arrays and
+tensors of integers or bools, mixed as one likes. `take gather scatter_add one_hot` are the forms
+with a name; `a[index] = value` is in `inplace`. An index out of range raises IndexError, on every device,
+before anything is read. Only integers, slices, ... and None give a view.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from types import EllipsisType
 from typing import Any
 
 from babygrad.autograd import Function, NDArray, PartialGradient, is_grad_enabled
-from babygrad.ops._common import Member, lifted, normalize_axis, promoted, sizes_of
+from babygrad.ops._axes import axis_of_element, normalize_axis
+from babygrad.ops._common import Member, lifted, promoted, sizes_of
 from babygrad.ops._index import integer_array, plain_index
 from babygrad.ops.shape import reshape
 from babygrad.tensor import Tensor
@@ -82,8 +83,9 @@ def getitem(a: Any, index: Any) -> Tensor:
     Parameters
     ----------
     a : Tensor
-    index : int, slice, ..., None, list, array or Tensor, or a tuple of these
-        An element that is picked twice gets both gradients.
+    index : int, slice, ..., None, list, range, array or Tensor, or a tuple of these
+        A tuple within the tuple is an array of indices, as a list is: `a[(0, 1), (2, 3)]` has the
+        elements (0, 2) and (1, 3). An element that is picked twice gets both gradients.
 
     Returns
     -------
@@ -110,23 +112,31 @@ def getitem(a: Any, index: Any) -> Tensor:
 # ----- Along one axis -----
 
 
-def take(a: Any, indices: Any, axis: int | None = None) -> Tensor:
+def take(a: Any, indices: Any = None, axis: int | None = None, *, index: Any = None) -> Tensor:
     """The slices of `a` at `indices` along an axis, as `a[:, indices]` for axis 1.
 
     Parameters
     ----------
     a : Tensor
-    indices : Tensor, array, list or int
-        Integers of any shape, which takes the place of the axis in the result.
+    indices, index : Tensor, array, list or int
+        Integers of any shape, which takes the place of the axis in the result; under either name.
     axis : int, optional
         Without it, the indices count in row-major order, as in numpy.
     """
+    indices = _either_index("take", indices, index)
     a = lifted("take", a)
-    if axis is None:
-        a, axis = reshape(a, -1), 0
-    axis = normalize_axis("take", axis, a.ndim)
-    index = (slice(None),) * axis + (integer_array("take", indices, axis, a.shape, a),)
-    return GetItem(index, True)(a)
+    if axis is None or a.ndim == 0:
+        a, axis = reshape(a, -1), 0 if axis is None else axis_of_element("take", axis, a.shape)
+    axis = normalize_axis("take", axis, a.shape)
+    places = integer_array("take", indices, axis, a.shape, a)
+    return GetItem((slice(None),) * axis + (places,), True)(a)
+
+
+def _either_index(op: str, first: Any, second: Any) -> Any:
+    """The indices under the name that they were given by, `index` or `indices`."""
+    if (first is None) == (second is None):
+        raise TypeError(f"{op}: give index or indices, which are two names for one argument")
+    return second if first is None else first
 
 
 class Gather(Member):
@@ -155,45 +165,49 @@ class Scatter(Function):
         return Gather(self.indices, self.axis)(out_grad)
 
 
-def gather(a: Any, axis: int, index: Any) -> Tensor:
+def gather(a: Any, axis: int, index: Any = None, *, indices: Any = None) -> Tensor:
     """One element of `a` for each of `index`: out[i, j] = a[index[i, j], j] for axis 0.
 
     Parameters
     ----------
     a : Tensor
     axis : int
-    index : Tensor or array
-        Integers with as many axes as `a`, none larger than that of `a` but the one named.
+    index, indices : Tensor or array
+        Integers with as many axes as `a`, none larger than that of `a` but the one named; under
+        either name.
     """
     a = lifted("gather", a)
-    axis, indices, window = _along("gather", a, axis, index)
-    return Gather(indices, axis)(a if window is None else GetItem(window, False)(a))
+    axis, places, window = _along("gather", a, axis, _either_index("gather", index, indices))
+    return Gather(places, axis)(a if window is None else GetItem(window, False)(a))
 
 
-def scatter_add(a: Any, axis: int, index: Any, source: Any) -> Tensor:
+def scatter_add(
+    a: Any, axis: int, index: Any = None, source: Any = None, *, indices: Any = None
+) -> Tensor:
     """A copy of `a` with `source` added where `gather` reads: a[index[i, j], j] += source[i, j].
 
     Parameters
     ----------
     a : Tensor
-    axis, index
+    axis, index, indices
         As for `gather`; repeated indices accumulate.
     source : Tensor
         With no axis smaller than that of `index`; what lies beyond is left out.
     """
+    index = _either_index("scatter_add", index, indices)
     target, source = promoted("scatter_add", a, source)
-    axis, indices, window = _along("scatter_add", target, axis, index)
+    axis, places, window = _along("scatter_add", target, axis, index)
     if source.ndim != target.ndim or any(
-        n < m for n, m in zip(source.shape, indices.shape, strict=True)
+        n < m for n, m in zip(source.shape, places.shape, strict=True)
     ):
         raise ValueError(
             f"scatter_add: source has shape {source.shape}; it must cover the index, "
-            f"of shape {indices.shape}"
+            f"of shape {places.shape}"
         )
-    if source.shape != indices.shape:
-        source = GetItem(tuple(slice(n) for n in indices.shape), False)(source)
-    size = tuple(target.shape[i] if i == axis else n for i, n in enumerate(indices.shape))
-    added = Scatter(indices, axis, size)(source)
+    if source.shape != places.shape:
+        source = GetItem(tuple(slice(n) for n in places.shape), False)(source)
+    size = tuple(target.shape[i] if i == axis else n for i, n in enumerate(places.shape))
+    added = Scatter(places, axis, size)(source)
     return target + (added if window is None else PutItem(window, False, target.shape)(added))
 
 
@@ -201,7 +215,7 @@ def _along(
     op: str, a: Tensor, axis: int, index: Any
 ) -> tuple[int, NDArray, tuple[slice | EllipsisType, ...] | None]:
     """The axis and the indices, checked, and the corner of `a` that they reach unless it is all."""
-    axis = normalize_axis(op, axis, a.ndim)
+    axis = normalize_axis(op, axis, a.shape)
     indices = integer_array(op, index, axis, a.shape, a)
     if indices.ndim != a.ndim or any(
         n > m and i != axis for i, (n, m) in enumerate(zip(indices.shape, a.shape, strict=True))

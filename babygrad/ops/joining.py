@@ -11,13 +11,17 @@ from typing import Any
 
 from babygrad.autograd import Function, NDArray
 from babygrad.dtypes import INT64
-from babygrad.ops._common import (
+from babygrad.ops._axes import (
     Axes,
+    axis_of_element,
+    normalize_axes,
+    normalize_axis,
+    unknown_argument,
+)
+from babygrad.ops._common import (
     Member,
     check_fits,
     lifted,
-    normalize_axes,
-    normalize_axis,
     number,
     promoted,
     sizes_of,
@@ -58,7 +62,7 @@ class Concatenate(Function):
         return tuple(gradients)
 
 
-def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+def concatenate(tensors: Sequence[Any], axis: int = 0, **other: Any) -> Tensor:
     """Tensors one after the other along an axis that they have.
 
     Raises
@@ -66,11 +70,13 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     ValueError
         When there are none, or their shapes differ along another axis.
     """
+    if other:
+        raise unknown_argument("concatenate", other)
     if len(tensors) == 0:
         raise ValueError("concatenate: there must be at least one tensor")
     parts = promoted("concatenate", *tensors)
     first = parts[0].shape
-    axis = normalize_axis("concatenate", axis, len(first))
+    axis = normalize_axis("concatenate", axis, first)
     for i, part in enumerate(parts):
         there = part.shape
         if len(there) != len(first) or any(
@@ -83,23 +89,27 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     return Concatenate(axis)(*parts)
 
 
-def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+def stack(tensors: Sequence[Any], axis: int = 0, **other: Any) -> Tensor:
     """Tensors of one shape one after the other along a new axis."""
+    if other:
+        raise unknown_argument("stack", other)
     parts = promoted("stack", *tensors) if len(tensors) else []
     shapes = sorted({part.shape for part in parts})
     if len(shapes) != 1:
         raise ValueError(f"stack: there must be tensors, of one shape; their shapes are {shapes}")
-    place = normalize_axis("stack", axis, len(shapes[0]) + 1)
+    place = normalize_axis("stack", axis, shapes[0], new=1)
     return Concatenate(place)(*[unsqueeze(part, place) for part in parts])
 
 
-def split(a: Tensor, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+def split(a: Tensor, size: int | Sequence[int], axis: int = 0, **other: Any) -> tuple[Tensor, ...]:
     """Views of `size` elements each along an axis, the last one smaller if need be.
 
     With a sequence, views of these sizes, which must add up to the axis, as in PyTorch.
     """
+    if other:
+        raise unknown_argument("split", other)
     a = lifted("split", a)
-    axis = normalize_axis("split", axis, a.ndim)
+    axis = normalize_axis("split", axis, a.shape)
     length = a.shape[axis]
     if isinstance(size, tuple | list):
         sizes = sizes_of("split", size)
@@ -116,12 +126,14 @@ def split(a: Tensor, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, 
     return tuple(_slice(axis, i, i + n)(a) for i, n in zip(starts, sizes, strict=True))
 
 
-def chunk(a: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
+def chunk(a: Tensor, chunks: int, axis: int = 0, **other: Any) -> tuple[Tensor, ...]:
     """At most `chunks` views of equal size along an axis, the last one smaller if need be."""
+    if other:
+        raise unknown_argument("chunk", other)
     a = lifted("chunk", a)
     if whole("chunk", "chunks", chunks) < 1:
         raise ValueError(f"chunk: chunks (={chunks}) must be at least 1")
-    length = a.shape[normalize_axis("chunk", axis, a.ndim)]
+    length = a.shape[normalize_axis("chunk", axis, a.shape)]
     return split(a, max(1, -(-length // chunks)), axis)
 
 
@@ -174,7 +186,9 @@ def repeat(a: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
     a = lifted("repeat", a)
     if axis is None:
         a, axis = reshape(a, -1), 0
-    axis = normalize_axis("repeat", axis, a.ndim)
+    if a.ndim == 0:
+        a, axis = reshape(a, 1), axis_of_element("repeat", axis, ())
+    axis = normalize_axis("repeat", axis, a.shape)
     counts = sizes_of("repeat", repeats.tolist() if hasattr(repeats, "tolist") else repeats)
     if any(n < 0 for n in counts) or (len(counts) not in (1, a.shape[axis])):
         raise ValueError(
@@ -239,7 +253,7 @@ def triu(a: Tensor, k: int = 0) -> Tensor:
 def diagonal(a: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The diagonals of the planes of two axes as a last axis; a copy."""
     a = lifted("diagonal", a)
-    i, j = (normalize_axis("diagonal", axis, a.ndim) for axis in (axis1, axis2))
+    i, j = (normalize_axis("diagonal", axis, a.shape) for axis in (axis1, axis2))
     if i == j:
         raise ValueError(f"diagonal: axis1 (={axis1}) and axis2 (={axis2}) are the same")
     planes = permute(a, (*(k for k in range(a.ndim) if k not in (i, j)), i, j))
@@ -253,25 +267,56 @@ def diagonal(a: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
 # ----- Dilation -----
 
 
+class Dilate(Function):
+    uses = ("",)
+
+    def __init__(self, axes: Axes, dilation: int = 1) -> None:
+        self.axes = axes
+        self.dilation = dilation
+
+    def forward(self, a: NDArray) -> NDArray:
+        index = _strided("dilate", self.axes, self.dilation, a.shape)
+        grown = [
+            n if part.step is None or n == 0 else (n - 1) * part.step + 1
+            for n, part in zip(a.shape, index, strict=True)
+        ]
+        return self.xp.setitem(self.xp.zeros(tuple(grown), a.dtype), index, a)
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return Undilate(self.axes, self.dilation)(out_grad)
+
+
+class Undilate(Function):
+    uses = ("",)
+
+    def __init__(self, axes: Axes, dilation: int = 1) -> None:
+        self.axes = axes
+        self.dilation = dilation
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.getitem(a, _strided("undilate", self.axes, self.dilation, a.shape))
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        # Dilating gives less than there was where the last step had left elements over.
+        shape = node._inputs[0].shape
+        index = _strided("undilate", self.axes, self.dilation, shape)
+        return PutItem(index, False, shape)(out_grad)
+
+
 def dilate(a: Tensor, axes: Axes, dilation: int = 1) -> Tensor:
     """`dilation` zeros between neighbours along some axes, which `undilate` takes out again."""
-    a = lifted("dilate", a)
-    index = _strided("dilate", a, axes, dilation)
-    grown = [
-        n if part.step is None or n == 0 else (n - 1) * part.step + 1
-        for n, part in zip(a.shape, index, strict=True)
-    ]
-    return PutItem(index, False, tuple(grown))(a)
+    return Dilate(axes, dilation)(lifted("dilate", a))
 
 
 def undilate(a: Tensor, axes: Axes, dilation: int = 1) -> Tensor:
     """Every (dilation + 1)-th element along some axes, a view."""
-    a = lifted("undilate", a)
-    return GetItem(_strided("undilate", a, axes, dilation), False)(a)
+    return Undilate(axes, dilation)(lifted("undilate", a))
 
 
-def _strided(op: str, a: Tensor, axes: Axes, dilation: int) -> tuple[slice, ...]:
+def _strided(op: str, axes: Axes, dilation: int, shape: tuple[int, ...]) -> tuple[slice, ...]:
     if whole(op, "dilation", dilation) < 0:
         raise ValueError(f"{op}: dilation (={dilation}) must not be negative")
-    spread = normalize_axes(op, axes, a.ndim)
-    return tuple(slice(None, None, dilation + 1 if i in spread else None) for i in range(a.ndim))
+    spread = normalize_axes(op, axes, shape)
+    return tuple(
+        [slice(None, None, dilation + 1 if i in spread else None) for i in range(len(shape))]
+    )

@@ -13,7 +13,8 @@ from typing import Any
 
 from babygrad._factories import class_ids
 from babygrad.autograd import Function, NDArray, is_grad_enabled
-from babygrad.ops._common import lifted, like, normalize_axis
+from babygrad.ops._axes import normalize_axis
+from babygrad.ops._common import lifted, like
 from babygrad.ops._fused import check_channels, floats
 from babygrad.ops._settings import check_positive, check_probability, check_reduction
 from babygrad.ops.activation import softplus
@@ -308,7 +309,7 @@ def _rows(op: str, x: Tensor, axis: int, weight: Tensor | None) -> tuple[Tensor,
     """(N, C, ...) -> (N * ..., C) with the classes last, and the shape without them."""
     if x.ndim == 0:
         raise ValueError(f"{op}: x has shape (); it needs an axis of classes")
-    axis = normalize_axis(op, axis if x.ndim > 1 else 0, x.ndim)
+    axis = normalize_axis(op, axis if x.ndim > 1 else 0, x.shape)
     check_channels(op, "weight", weight, x.shape[axis])
     if x.ndim == 2 and axis == 1:
         return x, x.shape[:1]

@@ -10,9 +10,9 @@ from typing import Any
 
 from babygrad.autograd import Function, NDArray
 from babygrad.dtypes import FLOAT64
-from babygrad.ops._common import Axes, like
+from babygrad.ops._axes import Axes, reduced
+from babygrad.ops._common import like
 from babygrad.ops.joining import concatenate, stack
-from babygrad.ops.reduction import operand_and_axes
 from babygrad.ops.shape import broadcast_to, flip, permute, reshape, unsqueeze, with_ones
 from babygrad.tensor import Tensor
 
@@ -59,12 +59,14 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return result
 
 
-def prod(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
+def prod(
+    a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **other: Any
+) -> Tensor:
     """The product over some or all axes, of integers and bools in int64, of uint64 in itself.
 
     The gradient of a factor is the product of the others, also where factors are 0.
     """
-    a, over = operand_and_axes("prod", a, axes, axis)
+    a, over = reduced("prod", a, axes, axis, other)
     kept = tuple(i for i in range(a.ndim) if i not in over)
     last = permute(a, kept + over)
     shape = tuple(a.shape[i] for i in kept)

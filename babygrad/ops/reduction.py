@@ -1,7 +1,8 @@
 """Reductions: many values to few, over all axes or some.
 
-`summation mean var std norm logsumexp max min argmax argmin any all`, and `cumsum`. The axes
-are called `axes` as in the book or `axis` as in numpy; `keepdims` leaves them with size 1.
+`summation mean var std norm logsumexp`, and `cumsum`; the largest and the smallest are in
+`extremes`, the product in `product`. The axes are called `axes` as in the book or `axis` as in
+numpy; `keepdims` leaves them with size 1.
 """
 
 from __future__ import annotations
@@ -12,52 +13,24 @@ from numbers import Real
 from typing import Any
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
-from babygrad.ops._common import (
+from babygrad.ops._axes import (
     Axes,
-    Discrete,
-    Member,
-    either_axis,
-    floating,
-    lifted,
-    like,
+    axis_of_element,
     normalize_axes,
-    normalize_axis,
+    not_empty,
+    reduced,
 )
+from babygrad.ops._common import Discrete, Member, lifted, like
 from babygrad.ops.chain import chain_multiply
 from babygrad.ops.comparison import equal, isinf, not_equal
 from babygrad.ops.elementwise import abs as magnitude
 from babygrad.ops.elementwise import exp, where
-from babygrad.ops.shape import (
-    expand_to_reduced,
-    flip,
-    reshape,
-    with_ones,
-)
+from babygrad.ops.extremes import max as largest
+from babygrad.ops.extremes import min as smallest
+from babygrad.ops.shape import expand_to_reduced, flip, reshape
 from babygrad.tensor import Tensor
 
-# fmt: off
-__all__ = [
-    "all", "any", "argmax", "argmin", "cumsum", "logsumexp", "max", "mean", "min", "norm",
-    "std", "summation", "var",
-]
-# fmt: on
-
-
-def operand_and_axes(
-    op: str, a: Any, axes: Axes, axis: Axes, *, real: bool = False, empty: bool = True
-) -> tuple[Tensor, tuple[int, ...]]:
-    """The tensor, `real` or of any type, and its axes to reduce, which may be `empty` or not."""
-    tensor = floating(op, a) if real else lifted(op, a)
-    over = normalize_axes(op, either_axis(op, axes, axis), tensor._data.ndim)
-    return tensor, over if empty else _not_empty(op, tensor.shape, over)
-
-
-def _not_empty(op: str, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
-    for axis in axes:
-        if shape[axis] == 0:
-            raise ValueError(f"{op}: axis {axis} of shape {shape} is empty; it has no {op}")
-    return axes
-
+__all__ = ["cumsum", "logsumexp", "mean", "norm", "std", "summation", "var"]
 
 # ----- Sums and averages -----
 
@@ -65,20 +38,25 @@ def _not_empty(op: str, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[
 class Summation(Function):
     uses = ("",)
 
-    def __init__(self, axes: tuple[int, ...] | None, keepdims: bool = False) -> None:
+    def __init__(self, axes: Axes = None, keepdims: bool = False) -> None:
         self.axes = axes
         self.keepdims = keepdims
 
     def forward(self, a: NDArray) -> NDArray:
-        return self.xp.sum(a, self.axes, self.keepdims)
+        axes = self.axes
+        if axes is not None:
+            axes = normalize_axes("summation", axes, a.shape)
+        return self.xp.sum(a, axes, self.keepdims)
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
         shape = node._inputs[0].shape
-        axes = range(len(shape)) if self.axes is None else self.axes
+        axes = normalize_axes("summation", self.axes, shape)
         return expand_to_reduced(out_grad, shape, axes)
 
 
-def summation(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
+def summation(
+    a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **other: Any
+) -> Tensor:
     """The sum over some or all axes.
 
     Parameters
@@ -101,18 +79,25 @@ def summation(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes =
     >>> babygrad.ops.summation(babygrad.Tensor([[1.0, 2.0], [3.0, 4.0]]), axes=0).tolist()
     [4.0, 6.0]
     """
-    if axes is None and axis is None:
+    if axes is None and axis is None and not other:
         return Summation(None, keepdims)(lifted("summation", a))
-    a, over = operand_and_axes("summation", a, axes, axis)
+    return total("summation", a, axes, keepdims, axis, other)
+
+
+def total(op: str, a: Any, axes: Axes, keepdims: bool, axis: Axes, other: dict[str, Any]) -> Tensor:
+    """`summation` by the name that it was called by."""
+    a, over = reduced(op, a, axes, axis, other)
     return Summation(over, keepdims)(a)
 
 
-def mean(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
+def mean(
+    a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **other: Any
+) -> Tensor:
     """The average over some or all axes; of integers in float32, from their exact sum.
 
     The sum of 64-bit integers may lie beyond their range. The mean of no elements is NaN.
     """
-    tensor, over = operand_and_axes("mean", a, axes, axis)
+    tensor, over = reduced("mean", a, axes, axis, other)
     if tensor._data.dtype.kind != "f":
         return Discrete("integer_mean", over, keepdims)(tensor)
     count: int = math.prod(tensor._data.shape[i] for i in over)
@@ -126,6 +111,7 @@ def var(
     *,
     axis: Axes = None,
     correction: float = 1,
+    **other: Any,
 ) -> Tensor:
     """The variance over some or all axes, in two passes; of integers in float32.
 
@@ -143,7 +129,7 @@ def var(
     RuntimeWarning
         When n <= correction, which gives NaN.
     """
-    return _var("var", a, axes, keepdims, axis, correction)
+    return _var("var", a, axes, keepdims, axis, correction, other)
 
 
 def std(
@@ -153,9 +139,10 @@ def std(
     *,
     axis: Axes = None,
     correction: float = 1,
+    **other: Any,
 ) -> Tensor:
     """The standard deviation, the root of `var`; where it is 0 its gradient is 0."""
-    return _var("std", a, axes, keepdims, axis, correction)
+    return _var("std", a, axes, keepdims, axis, correction, other)
 
 
 class Variance(Member):
@@ -192,8 +179,16 @@ def _along(out_grad: Tensor, vectors: Tensor, lengths: Any, axes: tuple[int, ...
     return g * (vectors / expand_to_reduced(where(still, 1, lengths), vectors.shape, axes))
 
 
-def _var(op: str, a: Any, axes: Axes, keepdims: bool, axis: Axes, correction: float) -> Tensor:
-    a, over = operand_and_axes(op, a, axes, axis)
+def _var(
+    op: str,
+    a: Any,
+    axes: Axes,
+    keepdims: bool,
+    axis: Axes,
+    correction: float,
+    other: dict[str, Any],
+) -> Tensor:
+    a, over = reduced(op, a, axes, axis, other)
     count = math.prod(a._data.shape[i] for i in over)
     if count <= correction:
         warnings.warn(
@@ -215,7 +210,13 @@ class Norm(Member):
 
 
 def norm(
-    a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, order: float = 2
+    a: Any,
+    axes: Axes = None,
+    keepdims: bool = False,
+    *,
+    axis: Axes = None,
+    order: float = 2,
+    **other: Any,
 ) -> Tensor:
     """The length of the vectors along some or all axes.
 
@@ -234,15 +235,15 @@ def norm(
     ValueError
         When the order is no number; there are no norms of matrices.
     """
-    a, over = operand_and_axes("norm", a, axes, axis, real=True)
+    a, over = reduced("norm", a, axes, axis, other, real=True)
     if order == 2:
         return Norm(over, keepdims)(a)
     if order == 1:
         return Summation(over, keepdims)(magnitude(a))
     if order == math.inf:
-        return max(magnitude(a), over, keepdims)
+        return largest(magnitude(a), over, keepdims)
     if order == -math.inf:
-        return min(magnitude(a), over, keepdims)
+        return smallest(magnitude(a), over, keepdims)
     if order == 0:
         return Summation(over, keepdims)(not_equal(a, 0).astype(a.dtype))
     if not isinstance(order, Real) or math.isnan(order):
@@ -270,12 +271,19 @@ def _power_norm(a: Tensor, over: tuple[int, ...], keepdims: bool, order: float) 
     )
 
 
-class LogSumExp(Member):
-    member = "logsumexp"
+class LogSumExp(Function):
     uses = ("0y",)
 
+    def __init__(self, axes: Axes = None, keepdims: bool = False) -> None:
+        self.axes = axes
+        self.keepdims = keepdims
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.logsumexp(a, self._over(a.shape), self.keepdims)
+
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        xp, a, axes = self.xp, node._inputs[0], self.settings[0]
+        xp, a = self.xp, node._inputs[0]
+        axes = self._over(a.shape)
         if xp.any(xp.isinf(node._data)):
             # Softmax has inf - inf there; a row of nothing but -inf has the weights 0, and one with
             # an inf has the weight 1 at it.
@@ -289,10 +297,16 @@ class LogSumExp(Member):
             weights = like(xp.softmax(a._data, axes), a)
         return chain_multiply(expand_to_reduced(out_grad, a.shape, axes), weights)
 
+    def _over(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return normalize_axes("logsumexp", self.axes, shape)
 
-def logsumexp(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
+
+def logsumexp(
+    a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **other: Any
+) -> Tensor:
     """log(sum(exp(a))), which does not overflow; -inf, with the gradient 0, of nothing but -inf."""
-    a, over = operand_and_axes("logsumexp", a, axes, axis, real=True, empty=False)
+    a, over = reduced("logsumexp", a, axes, axis, other, real=True)
+    not_empty("logsumexp", a.shape, over)
     return LogSumExp(over, keepdims)(a)
 
 
@@ -311,76 +325,5 @@ class CumulativeSum(Member):
 def cumsum(a: Any, axis: int) -> Tensor:
     """The running sum along an axis, of the shape of `a` and the types of `summation`."""
     a = lifted("cumsum", a)
-    return CumulativeSum(normalize_axis("cumsum", axis, a.ndim))(a)
-
-
-# ----- Extremes -----
-
-
-class Max(Member):
-    """The largest element; elements that tie share the gradient equally."""
-
-    member = "max"
-    uses = ("0y",)
-
-    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        xp, a, axes = self.xp, node._inputs[0], self.settings[0]
-        taken = xp.equal(a._data, xp.reshape(node._data, with_ones(a.shape, axes)))
-        # The extreme of a slice with NaNs is NaN, which equals nothing: they share it.
-        taken = xp.astype(xp.logical_or(taken, xp.isnan(a._data)), a.dtype)
-        share = xp.divide(taken, xp.sum(taken, axes, True))
-        return expand_to_reduced(out_grad, a.shape, axes) * like(share, a)
-
-
-class Min(Max):
-    """The smallest element, otherwise as `Max`."""
-
-    member = "min"
-
-
-def max(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
-    """The largest element over some or all axes; NaN where there is one.
-
-    Elements that tie share the gradient equally. PyTorch gives it all to the first when an axis
-    is named; `argmax` and `gather` together do that.
-    """
-    a, over = operand_and_axes("max", a, axes, axis, empty=False)
-    return Max(over, keepdims)(a)
-
-
-def min(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
-    """The smallest element over some or all axes, otherwise as `max`."""
-    a, over = operand_and_axes("min", a, axes, axis, empty=False)
-    return Min(over, keepdims)(a)
-
-
-def argmax(a: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The position of the first largest element, or of the first NaN; int64.
-
-    With `axis` None the position counts in row-major order.
-    """
-    return _position("argmax", a, axis, keepdims)
-
-
-def argmin(a: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The position of the first smallest element, otherwise as `argmax`."""
-    return _position("argmin", a, axis, keepdims)
-
-
-def _position(op: str, a: Any, axis: int | None, keepdims: bool) -> Tensor:
-    a = lifted(op, a)
-    chosen = None if axis is None else normalize_axis(op, axis, a.ndim)
-    _not_empty(op, a.shape, tuple(range(a.ndim)) if chosen is None else (chosen,))
-    return Discrete(op, chosen, keepdims)(a)
-
-
-def any(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
-    """Whether an element is true, or not 0."""
-    a, over = operand_and_axes("any", a, axes, axis)
-    return Discrete("any", over, keepdims)(a)
-
-
-def all(a: Any, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
-    """Whether every element is true, or not 0."""
-    a, over = operand_and_axes("all", a, axes, axis)
-    return Discrete("all", over, keepdims)(a)
+    along = axis_of_element("cumsum", axis, a.shape)
+    return CumulativeSum(along)(a) if a.ndim else reshape(cumsum(reshape(a, 1), 0), ())

@@ -14,15 +14,15 @@ from typing import Any
 
 from babygrad.autograd import Function, NDArray
 from babygrad.dtypes import as_dtype, is_float
-from babygrad.ops._common import (
+from babygrad.ops._axes import (
     Axes,
-    Member,
-    lifted,
+    axis_of_element,
+    either_axis,
     normalize_axes,
     normalize_axis,
-    sizes_of,
-    whole,
+    unknown_argument,
 )
+from babygrad.ops._common import Member, lifted, sizes_of, whole
 from babygrad.tensor import Tensor
 
 # fmt: off
@@ -110,15 +110,15 @@ def flatten(a: Tensor, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     a = lifted("flatten", a)
     if a.ndim == 0:
         return reshape(a, 1)
-    start = normalize_axis("flatten", start_axis, a.ndim)
-    end = normalize_axis("flatten", end_axis, a.ndim)
+    start = normalize_axis("flatten", start_axis, a.shape)
+    end = normalize_axis("flatten", end_axis, a.shape)
     if start > end:
         raise ValueError(f"flatten: start_axis {start_axis} comes after end_axis {end_axis}")
     merged = math.prod(a.shape[start : end + 1])
     return Reshape((*a.shape[:start], merged, *a.shape[end + 1 :]))(a)
 
 
-def squeeze(a: Tensor, axes: Axes = None) -> Tensor:
+def squeeze(a: Tensor, axes: Axes = None, *, axis: Axes = None, **other: Any) -> Tensor:
     """Without the axes of size 1, all of them by default.
 
     Raises
@@ -126,10 +126,12 @@ def squeeze(a: Tensor, axes: Axes = None) -> Tensor:
     ValueError
         When an axis that was named has another size.
     """
-    a = lifted("squeeze", a)
+    if other:
+        raise unknown_argument("squeeze", other)
+    a, axes = lifted("squeeze", a), either_axis("squeeze", axes, axis)
     if axes is None:
         return Reshape(tuple(n for n in a.shape if n != 1))(a)
-    dropped = normalize_axes("squeeze", axes, a.ndim)
+    dropped = normalize_axes("squeeze", axes, a.shape)
     for axis in dropped:
         if a.shape[axis] != 1:
             raise ValueError(f"squeeze: axis {axis} of shape {a.shape} does not have size 1")
@@ -139,7 +141,7 @@ def squeeze(a: Tensor, axes: Axes = None) -> Tensor:
 def unsqueeze(a: Tensor, axis: int) -> Tensor:
     """A new axis of size 1 at the place `axis` of the result."""
     a = lifted("unsqueeze", a)
-    place = normalize_axis("unsqueeze", axis, a.ndim + 1)
+    place = normalize_axis("unsqueeze", axis, a.shape, new=1)
     return Reshape((*a.shape[:place], 1, *a.shape[place:]))(a)
 
 
@@ -153,10 +155,7 @@ class PermuteDims(Function):
         return self.xp.permute_dims(a, self.axes)
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        inverse = [0] * len(self.axes)
-        for position, axis in enumerate(self.axes):
-            inverse[axis] = position
-        return PermuteDims(tuple(inverse))(out_grad)
+        return PermuteDims(_inverse(self.axes))(out_grad)
 
 
 def permute(a: Tensor, axes: Any) -> Tensor:
@@ -169,10 +168,29 @@ def permute(a: Tensor, axes: Any) -> Tensor:
         Every axis once: axis `i` of the result is axis `axes[i]` of `a`.
     """
     a = lifted("permute", a)
-    order = tuple(normalize_axis("permute", axis, a.ndim) for axis in axes)
-    if sorted(order) != list(range(a.ndim)):
-        raise ValueError(f"permute: axes {tuple(axes)} must name each of {a.ndim} axes once")
-    return PermuteDims(order)(a)
+    return PermuteDims(_order("permute", axes, a.shape))(a)
+
+
+class Transpose(Function):
+    """Two axes exchanged, the last two by default, or all of them in a new order: the book's."""
+
+    uses = ("",)
+
+    def __init__(self, axes: Any = None) -> None:
+        self.axes = axes
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.permute_dims(a, self._order(a.shape))
+
+    def backward(self, out_grad: Tensor, node: Any) -> Tensor:
+        return PermuteDims(_inverse(self._order(node._inputs[0].shape)))(out_grad)
+
+    def _order(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        axes = () if self.axes is None else _listed(self.axes)
+        if axes:
+            return (_swapped if len(axes) == 2 else _order)("transpose", axes, shape)
+        ndim = len(shape)
+        return (*range(ndim - 2), ndim - 1, ndim - 2) if ndim > 1 else tuple(range(ndim))
 
 
 def transpose(a: Tensor, axes: Any = None) -> Tensor:
@@ -184,22 +202,37 @@ def transpose(a: Tensor, axes: Any = None) -> Tensor:
     axes : tuple of int, optional
         Two axes to swap, the last two by default, as in the book; or all axes in a new order.
     """
-    a = lifted("transpose", a)
-    if axes is None or len(axes) == 0:
-        axes = (-1, -2) if a.ndim > 1 else range(a.ndim)
-    return _swapped("transpose", a, *axes) if len(axes) == 2 else permute(a, axes)
+    return Transpose(axes)(lifted("transpose", a))
 
 
 def swapaxes(a: Tensor, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged, a view."""
-    return _swapped("swapaxes", lifted("swapaxes", a), axis1, axis2)
+    a = lifted("swapaxes", a)
+    return PermuteDims(_swapped("swapaxes", (axis1, axis2), a.shape))(a)
 
 
-def _swapped(op: str, a: Tensor, axis1: int, axis2: int) -> Tensor:
-    order = list(range(a.ndim))
-    i, j = normalize_axis(op, axis1, a.ndim), normalize_axis(op, axis2, a.ndim)
-    order[i], order[j] = order[j], order[i]
-    return PermuteDims(tuple(order))(a)
+def _order(op: str, axes: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Non-negative axes, each of the tensor's once."""
+    listed = _listed(axes)
+    order = tuple([normalize_axis(op, axis, shape) for axis in listed])
+    if sorted(order) != list(range(len(shape))):
+        raise ValueError(f"{op}: axes {listed} must name each of {len(shape)} axes once")
+    return order
+
+
+def _swapped(op: str, axes: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """All axes in their order, but for two that are exchanged."""
+    order = list(range(len(shape)))
+    i, j = (normalize_axis(op, axis, shape) for axis in axes)
+    order[i], order[j] = j, i
+    return tuple(order)
+
+
+def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    inverse = [0] * len(order)
+    for position, axis in enumerate(order):
+        inverse[axis] = position
+    return tuple(inverse)
 
 
 def movedim(a: Tensor, source: Any, destination: Any) -> Tensor:
@@ -213,7 +246,7 @@ def movedim(a: Tensor, source: Any, destination: Any) -> Tensor:
     """
     a = lifted("movedim", a)
     axes, places = (
-        [normalize_axis("movedim", axis, a.ndim) for axis in _listed(given)]
+        [normalize_axis("movedim", axis, a.shape) for axis in _listed(given)]
         for given in (source, destination)
     )
     if len(axes) != len(places) or len(set(axes)) != len(axes) or len(set(places)) != len(axes):
@@ -227,8 +260,10 @@ def movedim(a: Tensor, source: Any, destination: Any) -> Tensor:
     return PermuteDims(tuple(order))(a)
 
 
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, tuple | list) else (value,)
+def _listed(value: Any) -> tuple[Any, ...]:
+    """The items of a sequence or array, or the only one."""
+    several = hasattr(value, "__iter__") and getattr(value, "ndim", 1) > 0
+    return tuple(value) if several else (value,)
 
 
 class BroadcastTo(Function):
@@ -288,18 +323,24 @@ def with_ones(shape: tuple[int, ...], axes: Sequence[int]) -> tuple[int, ...]:
     return tuple([1 if i in axes else n for i, n in enumerate(shape)])
 
 
-class Flip(Member):
-    member = "flip"
+class Flip(Function):
     uses = ("",)
 
+    def __init__(self, axes: Axes = None) -> None:
+        self.axes = axes
+
+    def forward(self, a: NDArray) -> NDArray:
+        return self.xp.flip(a, normalize_axes("flip", self.axes, a.shape))
+
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        return Flip(*self.settings)(out_grad)
+        return Flip(self.axes)(out_grad)
 
 
-def flip(a: Tensor, axes: Axes = None) -> Tensor:
+def flip(a: Tensor, axes: Axes = None, *, axis: Axes = None, **other: Any) -> Tensor:
     """In reverse order along some axes, all by default; a view."""
-    a = lifted("flip", a)
-    return Flip(normalize_axes("flip", axes, a.ndim))(a)
+    if other:
+        raise unknown_argument("flip", other)
+    return Flip(either_axis("flip", axes, axis))(lifted("flip", a))
 
 
 class Roll(Member):
@@ -318,7 +359,7 @@ def roll(a: Tensor, shift: Any, axis: Axes = None) -> Tensor:
     ----------
     a : Tensor
     shift : int or sequence of int
-        One for all axes, or one for each.
+        One for all axes, or one for each; several for one axis add up.
     axis : int or sequence of int, optional
         Without an axis the elements move in row-major order.
     """
@@ -326,10 +367,13 @@ def roll(a: Tensor, shift: Any, axis: Axes = None) -> Tensor:
     places = [whole("roll", "shift", n) for n in _listed(shift)]
     if axis is None:
         return reshape(Roll(sum(places), 0)(reshape(a, -1)), a.shape)
-    axes = [normalize_axis("roll", k, a.ndim) for k in _listed(axis)]
+    axes = [axis_of_element("roll", k, a.shape) for k in _listed(axis)]
     places = places * len(axes) if len(places) == 1 else places
+    axes = axes * len(places) if len(axes) == 1 else axes
     if len(places) != len(axes):
         raise ValueError(f"roll: there are {len(places)} shifts for {len(axes)} axes")
+    if a.ndim == 0:
+        return Reshape(())(a)
     for n, k in zip(places, axes, strict=True):
         a = Roll(n, k)(a)
     return a

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from babygrad.ops._common import Axes, either_axis, normalize_axes
+from babygrad.ops._axes import Axes, either_axis, normalize_axes, unknown_argument
 from babygrad.ops._fused import Fused, real
 from babygrad.ops.elementwise import exp
 from babygrad.tensor import Tensor
@@ -23,7 +23,7 @@ class Softmax(Fused):
         return (gy - inner) * saved
 
 
-def softmax(x: Any, axes: Axes = None, *, axis: Axes = None) -> Tensor:
+def softmax(x: Any, axes: Axes = None, *, axis: Axes = None, **other: Any) -> Tensor:
     """`exp(x) / sum(exp(x))` along some axes, the last by default.
 
     Parameters
@@ -37,7 +37,7 @@ def softmax(x: Any, axes: Axes = None, *, axis: Axes = None) -> Tensor:
     A slice that is all -inf, or holds +inf, is NaN; a NaN makes its whole slice NaN.
     """
     x = real("softmax", x)
-    over = _axes("softmax", axes, axis, x.ndim)
+    over = _axes("softmax", axes, axis, other, x.shape)
     return Softmax(over)(x) if x.size else x
 
 
@@ -49,17 +49,27 @@ class LogSoftmax(Fused):
         return gy - exp(saved) * gy.sum(axes, keepdims=True)
 
 
-def logsoftmax(x: Any, axes: Axes = None, *, axis: Axes = None) -> Tensor:
+def logsoftmax(x: Any, axes: Axes = None, *, axis: Axes = None, **other: Any) -> Tensor:
     """`log(softmax(x))` along some axes, the last by default, without a logarithm of 0."""
-    x = real("logsoftmax", x)
-    over = _axes("logsoftmax", axes, axis, x.ndim)
+    return _logsoftmax("logsoftmax", x, axes, axis, other)
+
+
+def log_softmax(x: Any, axes: Axes = None, *, axis: Axes = None, **other: Any) -> Tensor:
+    """`logsoftmax` under PyTorch's name."""
+    return _logsoftmax("log_softmax", x, axes, axis, other)
+
+
+def _logsoftmax(op: str, x: Any, axes: Axes, axis: Axes, other: dict[str, Any]) -> Tensor:
+    x = real(op, x)
+    over = _axes(op, axes, axis, other, x.shape)
     return LogSoftmax(over)(x) if x.size else x
 
 
-log_softmax = logsoftmax
-
-
-def _axes(op: str, axes: Axes, axis: Axes, ndim: int) -> int | tuple[int, ...]:
+def _axes(
+    op: str, axes: Axes, axis: Axes, other: dict[str, Any], shape: tuple[int, ...]
+) -> int | tuple[int, ...]:
+    if other:
+        raise unknown_argument(op, other)
     chosen = either_axis(op, axes, axis)
-    plain = normalize_axes(op, -1 if chosen is None and ndim else chosen, ndim)
+    plain = normalize_axes(op, -1 if chosen is None else chosen, shape)
     return plain[0] if len(plain) == 1 else plain

@@ -27,12 +27,8 @@ def _argument(sample: Any, name: str, position: int) -> Any:
     return sample.kwargs.get(name, given)
 
 
-def _axis_of_scalar(position: int) -> Callable[[Any], bool]:
-    def applies(sample: Any) -> bool:
-        axis = _argument(sample, "dim", position)
-        return sample.input.ndim == 0 and axis is not None and axis != ()
-
-    return applies
+def _axis_of_scalar(sample: Any) -> bool:
+    return sample.input.ndim == 0 and _argument(sample, "dim", 0) is not None
 
 
 def _axes(sample: Any) -> tuple[int, ...]:
@@ -63,30 +59,27 @@ def _always(sample: Any) -> bool:
     return True
 
 
-# fmt: off
-OVER_AXES = (
-    "all", "amax", "amin", "any", "argmax", "argmin", "cumsum", "gather", "index_copy",
-    "index_fill", "index_select", "log_softmax", "log_softmax.with_dtype", "logsumexp",
-    "max.reduction_with_dim", "mean", "min.reduction_with_dim", "prod", "scatter_add", "softmax",
-    "softmax.with_dtype", "squeeze", "squeeze.multiple", "sum", "transpose",
-)
-# fmt: on
-NO_AXES = "a 0-d tensor has no axis 0, as in numpy"
-
 DEVIATIONS = (
     # ----- axes -----
     Deviation(
         "refused",
-        NO_AXES,
-        OVER_AXES,
-        _axis_of_scalar(0),
+        "a 0-d tensor has no axis to exchange or to index along, as in numpy",
+        ("gather", "index_copy", "index_fill", "scatter_add", "transpose"),
+        _axis_of_scalar,
     ),
-    Deviation("refused", NO_AXES, ("norm", "linalg.vector_norm"), _axis_of_scalar(1)),
+    Deviation(
+        "value",
+        "what is taken from a 0-d tensor has the shape of the indices, as in numpy",
+        ("index_select",),
+        _axis_of_scalar,
+    ),
     Deviation(
         "refused",
         "squeeze of an axis that is longer than 1 is an error, as in numpy",
         ("squeeze", "squeeze.multiple"),
-        lambda sample: any(sample.input.shape[axis] != 1 for axis in _axes(sample)),
+        lambda sample: (
+            sample.input.ndim > 0 and any(sample.input.shape[axis] != 1 for axis in _axes(sample))
+        ),
     ),
     Deviation(
         "refused",

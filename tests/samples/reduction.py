@@ -39,4 +39,10 @@ SAMPLES = [
     Sample("max", ops.max, distinct(2, 3)),
     Sample("max", lambda a: ops.max(a, axis=1, keepdims=True), distinct(2, 3)),
     Sample("min", lambda a: ops.min(a, axes=(0, 2)), distinct(2, 3, 2)),
+    Sample("amax", lambda a: ops.amax(a, axis=1), distinct(2, 3)),
+    Sample("amin", lambda a: a.amin(keepdims=True), distinct(2, 3)),
+    *(
+        Sample(name, lambda a, name=name: getattr(ops, name)(a, axis=-1), normal())
+        for name in ("summation", "mean", "norm", "logsumexp", "prod", "cumsum", "max", "amin")
+    ),
 ]
