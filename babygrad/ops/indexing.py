@@ -2,8 +2,8 @@
 
 `a[index]` takes what numpy takes: integers, slices, ..., None, lists, tuples, ranges, arrays and
 tensors of integers or bools, mixed as one likes. `take gather scatter_add one_hot` are the forms
-with a name; `a[index] = value` is in `inplace`. An index out of range raises IndexError, on every device,
-before anything is read. Only integers, slices, ... and None give a view.
+with a name; `a[index] = value` is in `inplace`. An index out of range raises IndexError, on every
+device, before anything is read. Only integers, slices, ... and None give a view.
 """
 
 from __future__ import annotations

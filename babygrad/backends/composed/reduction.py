@@ -92,6 +92,8 @@ class Reductions(Required):
         """A result without the reduced axes of x, which it has with size 1."""
         reduced = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
         gone = {i % x.ndim for i in reduced}
+        if not gone:
+            return y
         return self.reshape(y, tuple(n for i, n in enumerate(x.shape) if i not in gone))
 
 
