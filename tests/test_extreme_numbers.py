@@ -79,6 +79,15 @@ def test_the_norm_of_nothing_but_zeros_has_the_gradient_zero(device: str, dtype:
         assert x.grad.tolist() == np.zeros((2, 3)).tolist()
 
 
+def test_equal_numbers_deviate_by_zero_however_large(device: str, dtype: str) -> None:
+    for value in (2.0**100, 1.0, 2.0**-100):  # whose sums of four are exact
+        x = Tensor(np.full((2, 4), value), dtype=dtype, requires_grad=True)
+        y = ops.std(x, 1)
+        y.sum().backward()
+        assert (y.tolist(), x.grad.tolist()) == ([0.0, 0.0], np.zeros((2, 4)).tolist())
+        assert ops.layer_norm(x, eps=1e-35).tolist() == np.zeros((2, 4)).tolist()
+
+
 def test_infinities_and_nan_stay_what_they_are(device: str, dtype: str) -> None:
     x = Tensor([[math.inf, 1.0], [math.nan, 1.0], [-math.inf, math.inf]], dtype=dtype)
     assert ops.norm(x[::2], 1).tolist() == [math.inf, math.inf]

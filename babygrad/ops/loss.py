@@ -70,8 +70,7 @@ def cross_entropy(
     weight : Tensor (C,), optional
         What each class counts. The mean is weighted with it.
     ignore_index : int
-        A label that does not count, whatever is in its row: its loss is 0, and its gradient. When
-        all labels are ignored the mean is NaN, as in PyTorch.
+        A label that does not count, whatever its row holds. The mean of none is NaN (as PyTorch).
     label_smoothing : float in [0, 1]
         The share of the target that is spread evenly over all classes (Szegedy et al., 2016).
 
@@ -86,9 +85,8 @@ def cross_entropy(
 
     Notes
     -----
-    A logit of -inf makes the loss of its class infinite. A class with the target probability 0 or
-    the weight 0 adds 0 then, and no gradient, where PyTorch gives NaN. Smoothing leaves no class
-    without a share: the loss is infinite then.
+    A logit of -inf makes its class's loss infinite; with the target probability or the weight 0 it
+    adds 0, and no gradient (PyTorch: NaN). Smoothing gives every class a share.
 
     Examples
     --------

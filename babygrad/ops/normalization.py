@@ -124,9 +124,11 @@ class ChannelAffine(Function):
         x, mean, scale, *bias = node._inputs
         along = (-1, *(1,) * (out_grad.ndim - 2))
         others = tuple(i for i in range(out_grad.ndim) if i != 1)
-        gx: Tensor = out_grad * scale.reshape(along)
-        gm = -gx.sum(others) if mean.requires_grad else None
-        gs = None
+        gx = gm = gs = None
+        # What no gradient reads is a node without values.
+        if x.requires_grad or mean.requires_grad:
+            scaled: Tensor = out_grad * scale.reshape(along)
+            gx, gm = scaled, -scaled.sum(others) if mean.requires_grad else None
         if scale.requires_grad:
             gs = (out_grad * (x - mean.reshape(along))).sum(others)
         gb = [out_grad.sum(others) if b.requires_grad else None for b in bias]

@@ -139,6 +139,24 @@ class ReductionSuite:
         check_exact(xp.integer_mean(x[:0], 0, False), np.full(2, np.nan, "float32"), "of nothing")
 
     @floats
+    @pytest.mark.parametrize("size", ["plain", "large", "small"])
+    def test_norm_and_std(self, xp: Any, size: str, dtype: str) -> None:
+        """Of elements of which the squares overflow or vanish too, beside ordinary ones."""
+        power = {"plain": 0, "large": 90, "small": -90}[size] * (1 if dtype == "float32" else 7)
+        x = values(SHAPE, dtype)
+        x[0] *= np.ldexp(np.ones((), dtype), power)
+        for (layout, given), axis in itertools.product(layouts(x), AXES):
+            for keepdims in (False, True):
+                of = f"{layout}, axis {axis}"
+                want = np.sqrt((exact(x) ** 2).sum(axis, keepdims=keepdims))
+                got = frozen_call(xp.norm, given, axis, keepdims)
+                check(got, want, dtype, SUM, of=f"norm, {of}")
+                want = exact(x).std(axis, keepdims=keepdims)
+                got = frozen_call(xp.std, given, axis, keepdims, 0)
+                largest = np.abs(exact(x)).max(axis, keepdims=keepdims)
+                check(got, want, dtype, SUM, scale=largest, of=f"std, {of}")
+
+    @floats
     def test_prod(self, xp: Any, dtype: str) -> None:
         x = values(SHAPE, dtype, 0.5, 1.5)
         for (layout, given), axis in itertools.product(layouts(x), AXES):

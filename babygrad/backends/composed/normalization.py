@@ -117,17 +117,22 @@ class Normalization(Required):
         scale = scale_of(self, self.add(found[2], eps))
         if scale is None:
             return found
+        # Down before the sum for the mean, which may overflow; up what is left beside the mean.
+        down, up = self.minimum(scale, 1), self.maximum(scale, 1)
         relative = self.multiply(self.multiply(scale, eps), scale)
-        x_hat, mean, var, rstd = self._statistics(self.multiply(x, scale), axis, relative, centred)
+        x = self.multiply(x, down)
+        x_hat, mean, var, rstd = self._statistics(x, axis, relative, centred, up)
         var = self.divide(self.divide(var, scale), scale)
-        return x_hat, self.divide(mean, scale), var, self.multiply(rstd, scale)
+        return x_hat, self.divide(mean, down), var, self.multiply(rstd, scale)
 
     def _statistics(
-        self, x: Array, axis: Axis, eps: float | Array, centred: bool
+        self, x: Array, axis: Axis, eps: float | Array, centred: bool, up: Array | None = None
     ) -> tuple[Array, Array, Array, Array]:
         mean = self._mean(x, axis)
         if centred:
             x = self.subtract(x, mean)
+        if up is not None:
+            x = self.multiply(x, up)
         var = self._mean(self.square(x), axis)
         rstd = self.reciprocal(self.sqrt(self.add(var, eps)))
         return self.multiply(x, rstd), mean, var, rstd

@@ -72,10 +72,12 @@ class Reductions(Required):
         """The root of var, finite also where the variance is not."""
         var = self.var(x, axis, True, correction)
         root = self.sqrt(var)
-        scale = scale_of(self, var)
-        if scale is not None:
-            var = self.var(self.multiply(x, scale), axis, True, correction)
-            root = self.divide(self.sqrt(var), scale)
+        if scale_of(self, var) is not None:
+            wide, count = self.astype(x, "float64"), x.size // max(var.size, 1)
+            mean = self.sum(self.divide(wide, max(count, 1)), axis, True)
+            length = self.norm(self.subtract(wide, mean), axis, True)
+            degrees = count - correction if count > correction else math.nan
+            root = self.astype(self.divide(length, math.sqrt(degrees)), x.dtype)
         return root if keepdims else self._without(root, x, axis)
 
     def norm(self, x: Array, axis: Axis, keepdims: bool) -> Array:
