@@ -69,6 +69,13 @@ def is_float(dtype: DType) -> bool:
     return dtype.kind == "f"
 
 
+@cache
+def limits_of(dtype: DType) -> tuple[int, int]:
+    """The least and the greatest number of an integer type."""
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
+
+
 def float_of(dtype: DType) -> DType:
     """The type of a division or mean of `dtype`: itself for floats, else the default float."""
     return dtype if dtype.kind == "f" else DEFAULT_FLOAT

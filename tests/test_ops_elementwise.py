@@ -175,6 +175,36 @@ def test_t3_clip_with_tensor_bounds(device: str) -> None:
     assert glow.tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("integers", ["int8", "uint8", "int16", "uint32", "int64", "uint64"])
+def test_clip_takes_integer_bounds_that_the_type_does_not_reach(device: str, integers: str) -> None:
+    bits = int(integers.lstrip("uint"))
+    least, most = (
+        (0, 2**bits - 1) if integers[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    )
+    x = Tensor(np.array([least, 1, 7, most], integers), dtype=integers)
+    for low, high, expected in (
+        (-(2**70), 2**70, [least, 1, 7, most]),
+        (-(2**70), 5, [least, 1, 5, 5]),
+        (2, 2**70, [2, 2, 7, most]),
+        (None, 2**64, [least, 1, 7, most]),
+        (least - 1, None, [least, 1, 7, most]),
+    ):
+        y = ops.clip(x, low, high)
+        assert (y.dtype, y.tolist()) == (integers, expected)
+
+
+@pytest.mark.parametrize("integers", ["bool", "int8", "uint8", "int32", "int64", "uint64"])
+def test_whole_numbers_are_rounded_to_themselves(device: str, integers: str) -> None:
+    """Exactly, also those that no float holds."""
+    values = {"bool": [False, True], "int64": [-(2**53) - 1, 2**62 + 1], "uint64": [2**64 - 1]}
+    x = Tensor(np.array(values.get(integers, [0, 1, 127]), integers), dtype=integers)
+    for step in (ops.floor, ops.ceil):
+        for given in (x, x[0]):
+            y = step(given)
+            assert (y.dtype, y.tolist()) == (integers, given.tolist())
+            assert not np.shares_memory(y.data, given.data)
+
+
 def test_clip_types_and_messages(device: str) -> None:
     assert ops.clip(Tensor([1, 5], dtype="int64"), 2, 3).dtype == "int64"
     assert ops.clip(Tensor([1, 5], dtype="int64"), 1.5, 3).tolist() == [1.5, 3.0]

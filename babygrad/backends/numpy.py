@@ -27,6 +27,17 @@ def quiet(function: Callable[..., Any]) -> Any:
     return staticmethod(np.errstate(all="ignore")(function))
 
 
+def keeping_integers(ufunc: Any) -> Any:
+    """The ufunc with integers and bools as they are, of which numpy before 2.1 makes floats."""
+    if ufunc(np.int8(0)).dtype == np.int8:
+        return ufunc
+
+    def member(x: Array) -> Array:
+        return np.asarray(ufunc(x) if x.dtype.kind == "f" else x.copy("K"))
+
+    return staticmethod(member)
+
+
 def _quiet_definition(definition: Callable[..., Any]) -> Callable[..., Any]:
     """A composed definition without warnings, whose 0-d result is an array, not a numpy scalar."""
 
@@ -56,8 +67,8 @@ class NumpyBackend(Backend):
     sign = _np.sign
     square = _np.square
     tanh = _np.tanh
-    floor = _np.floor
-    ceil = _np.ceil
+    floor = keeping_integers(_np.floor)
+    ceil = keeping_integers(_np.ceil)
     round = staticmethod(_np.round)
     isnan = _np.isnan
     isinf = _np.isinf

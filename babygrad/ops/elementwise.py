@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from babygrad.autograd import Function, NDArray
-from babygrad.dtypes import promote_scalar
+from babygrad.dtypes import limits_of, promote_scalar
 from babygrad.ops._common import Member, broadcast_shape, floating, lifted, like, pair, weak, whole
 from babygrad.ops.chain import chain_divide, chain_multiply
 from babygrad.ops.comparison import equal, greater, less
@@ -284,6 +284,10 @@ def _clip(op: str, a: Any, low: Any, high: Any) -> Tensor:
         dtype = tensor._data.dtype
         for bound in bounds:
             dtype = promote_scalar(dtype, bound.__class__)
+        if dtype.kind in "iu":  # a bound that no number of the type passes is the last one
+            least, greatest = limits_of(dtype)
+            low = None if low is None else max(low, least)
+            high = None if high is None else min(high, greatest)
         return Clip(low, high)(tensor.astype(dtype))
     if low is not None:
         tensor, low = pair(op, tensor, low)
