@@ -5,7 +5,9 @@
     babygrad.set_default_device("cpu:cpp")          for the program
     BABYGRAD_DEVICE=cpu:numpy python train.py       from outside
 
-`"cpu"` is the fastest backend that loads; `"cpu:numpy"`, `"cpu:cpp"` and `"cpu:numba"` name one.
+`"cpu:numpy"`, `"cpu:cpp"` and `"cpu:numba"` name a backend; `"cpu"` is cpp if it loads, else numpy.
+Numba is not taken unasked: it computes all but small networks faster than numpy, but its first use
+takes half a second, and up to 14 of them where nothing is compiled yet (benchmarks/README.md).
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ def current() -> Device:
 
 
 def _first_default() -> Device:
-    """The default device before any is set: `BABYGRAD_DEVICE`, else the best that loads."""
+    """The default device before any is set: `BABYGRAD_DEVICE`, else "cpu"."""
     name = _environment.device()
     if name is None:
         _state.default_device = find("cpu")

@@ -92,6 +92,7 @@ def available() -> dict[str, str | None]:
 
 
 def _best() -> Backend:
+    """cpp, or numpy, which starts at once, where Numba would compile for seconds."""
     try:
         return get("cpp")
     except RuntimeError as error:
