@@ -103,6 +103,11 @@ def as_numbers(door: str, value: Any, dtype: Any = None, *, copy: bool = False) 
     return array if array.dtype is wanted else array.view(wanted)
 
 
+def unpickled(array: NDArray) -> NDArray:
+    """A writable array with a dtype of tensors: joblib's are mapped files that only can be read."""
+    return as_numbers("unpickled", array, copy=not array.flags.writeable)
+
+
 def array_of(value: Any) -> Any:
     """The array of a Tensor, not copied; anything else as it is."""
     return value._data if hasattr(value, "_requires_grad") else value

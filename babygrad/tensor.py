@@ -18,7 +18,7 @@ import numpy as np
 from babygrad import _state, autograd
 from babygrad._factories import TensorFactories
 from babygrad._methods import TensorMethods
-from babygrad._numbers import array_of, as_numbers, checked
+from babygrad._numbers import array_of, as_numbers, checked, unpickled
 from babygrad._outward import TensorOutward
 from babygrad._sharing import Version
 from babygrad.autograd import Function, Hook, NDArray, Node
@@ -296,8 +296,8 @@ class Tensor(TensorMethods, TensorFactories, TensorOutward):
         attributes, slots = state
         for name, value in {**(attributes or {}), **slots}.items():
             setattr(self, name, value)
-        self._data = _unpickled(self._data)
-        self._grad = None if self._grad is None else _unpickled(self._grad)
+        self._data = unpickled(self._data)
+        self._grad = None if self._grad is None else unpickled(self._grad)
         self._node, self._hooks, self._version = None, None, [0]
 
     def __copy__(self) -> Self:
@@ -321,11 +321,6 @@ for _member in [*vars(TensorFactories).values(), *vars(TensorOutward).values()]:
     _function = getattr(_member, "__func__", _member)
     if isinstance(_function, FunctionType):
         _function.__qualname__ = f"Tensor.{_function.__name__}"
-
-
-def _unpickled(array: NDArray) -> NDArray:
-    """A writable array with a dtype of tensors: joblib's are mapped files that only can be read."""
-    return as_numbers("unpickled", array, copy=not array.flags.writeable)
 
 
 def tensor(

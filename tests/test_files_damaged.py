@@ -185,7 +185,7 @@ def test_any_bytes_are_read_or_refused_as_the_official_reader_does(
     tmp_path: Path, content: bytes, with_length: bool
 ) -> None:
     safetensors = pytest.importorskip("safetensors", reason="the reference reader")
-    if with_length and len(content) > 8 and b"}" in content:
+    if with_length and b"}" in content[8:]:
         end = content.rindex(b"}") + 1
         content = struct.pack("<Q", end - 8) + content[8:]
     path = tmp_path / "f"
@@ -289,7 +289,7 @@ def test_names_that_no_file_can_hold_are_refused(tmp_path: Path) -> None:
             save_file({name: one}, tmp_path / "f")
     with pytest.raises(TypeError, match="save: the name 3 is a int, not a string"):
         save_file({3: one}, tmp_path / "f")  # type: ignore[dict-item]
-    with pytest.raises(TypeError, match="save: a is no array of numbers"):
+    with pytest.raises(TypeError, match="save: a: data of type list is not an array of numbers"):
         save_file({"a": [[1.0], [1.0, 2.0]]}, tmp_path / "f")
     with pytest.raises(ValueError, match=r"save: metadata has the key 'babygrad\.x'"):
         save_file({"a": one}, tmp_path / "f", {"babygrad.x": ""})

@@ -56,6 +56,9 @@ class ModuleType(ABCMeta):
     """
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if (args or kwargs) and cls.__init__ is Module.__init__:  # type: ignore[misc]
+            given = [*map(repr, args), *(f"{k}={v!r}" for k, v in kwargs.items())]
+            raise TypeError(f"{cls.__name__}: takes no arguments, but got {', '.join(given)}")
         module = super().__call__(*args, **kwargs)
         module._note_buffers()
         return module
@@ -107,12 +110,7 @@ class Module(metaclass=ModuleType):
     layouts: ClassVar[Mapping[str, Layout]] = {}
     _buffer_names: frozenset[str] = frozenset()
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        if arguments or settings:
-            given = [*map(repr, arguments), *(f"{k}={v!r}" for k, v in settings.items())]
-            raise TypeError(
-                f"{type(self).__name__}: takes no arguments, but got {', '.join(given)}"
-            )
+    def __init__(self) -> None:
         self.training = True
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

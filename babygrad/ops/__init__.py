@@ -14,6 +14,7 @@ from babygrad.ops import (
     elementwise,
     extremes,
     indexing,
+    inplace,
     joining,
     linalg,
     methods,  # noqa: F401 - gives Tensor its operators
@@ -42,6 +43,7 @@ from babygrad.ops.elementwise import *
 from babygrad.ops.embedding import embedding
 from babygrad.ops.extremes import *
 from babygrad.ops.indexing import *
+from babygrad.ops.inplace import *
 from babygrad.ops.joining import *
 from babygrad.ops.linalg import *
 from babygrad.ops.loss import (
@@ -68,6 +70,7 @@ __all__ += einstein.__all__
 __all__ += elementwise.__all__
 __all__ += extremes.__all__
 __all__ += indexing.__all__
+__all__ += inplace.__all__
 __all__ += joining.__all__
 __all__ += linalg.__all__
 __all__ += reduction.__all__

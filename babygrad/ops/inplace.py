@@ -26,6 +26,8 @@ from babygrad.ops.indexing import GetItem
 from babygrad.ops.shape import Reshape
 from babygrad.tensor import Tensor
 
+__all__ = ["setitem"]
+
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 # A tensor that shares memory with one that is written to, with the places they have in common:

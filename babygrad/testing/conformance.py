@@ -7,21 +7,14 @@ from typing import ClassVar
 import pytest
 
 from babygrad.backends.base import Backend
-from babygrad.testing.suite_arrays import (
-    CreationSuite,
-    IndexingSuite,
-    ReductionSuite,
-    ShapeSuite,
-)
+from babygrad.testing.suite_arrays import CreationSuite, ReductionSuite, ShapeSuite
 from babygrad.testing.suite_attention import AttentionSuite
 from babygrad.testing.suite_bits import BitsSuite
 from babygrad.testing.suite_elementwise import ElementwiseSuite
 from babygrad.testing.suite_image import ConvolutionSuite, PoolingSuite
-from babygrad.testing.suite_neural import (
-    NormalizationSuite,
-    OptimizerSuite,
-    SoftmaxSuite,
-)
+from babygrad.testing.suite_indexing import IndexingSuite
+from babygrad.testing.suite_neural import NormalizationSuite, SoftmaxSuite
+from babygrad.testing.suite_optimizer import OptimizerSuite
 from babygrad.testing.suite_products import MatmulSuite
 
 

@@ -72,8 +72,9 @@ class Reductions(Required):
         """The root of var, finite also where the variance is not."""
         var = self.var(x, axis, True, correction)
         root = self.sqrt(var)
-        if scale_of(self, var) is not None:
-            wide, count = self.astype(x, "float64"), x.size // max(var.size, 1)
+        # The squares of integers stay in range.
+        if x.dtype.kind == "f" and scale_of(self, var) is not None:
+            wide, count = self.astype(x, "float64"), _count(x, var)
             mean = self.sum(self.divide(wide, max(count, 1)), axis, True)
             length = self.norm(self.subtract(wide, mean), axis, True)
             degrees = count - correction if count > correction else math.nan

@@ -35,7 +35,7 @@ class Softmax(Required):
         """log(sum(exp(x))) along ``axis``: -inf when all are -inf or none is."""
         shift, rest = self._logsumexp(x, axis)
         result = self.add(rest, shift)
-        return result if keepdims else self.reshape(result, self.sum(shift, axis).shape)
+        return result if keepdims else self.squeeze(result, axis)
 
     def _logsumexp(self, x: Array, axis: Axis) -> tuple[Array, Array]:
         """The maximum, or 0 where that is infinite or there is none, and what logsumexp adds."""
