@@ -124,4 +124,4 @@ def _ask_about(variable: str) -> None:
 _check()
 
 CACHE_FOLDER: Path | None = _value("CACHE_DIR")
-"""Where `cpu:numba` is to keep its kernels; a later change of the current folder does not move it."""
+"""Where `cpu:numba` is to keep its kernels; a later chdir does not move it."""

@@ -11,8 +11,8 @@ import os
 import re
 from pathlib import Path
 
-# How many processes there are on this machine. The first that is set counts: an inner launcher comes
-# before the outer one, and what a process is told before what a job has asked for.
+# How many processes there are on this machine. The first that is set counts: an inner launcher
+# comes before the outer one, and what a process is told before what a job has asked for.
 _LOCAL_SIZES = (
     "LOCAL_WORLD_SIZE",  # torchrun
     "OMPI_COMM_WORLD_LOCAL_SIZE",  # Open MPI
@@ -45,13 +45,11 @@ def _count(text: str) -> int:
     if not re.fullmatch(r"\d{1,6}(\(x\d{1,6}\))?(,\d{1,6}(\(x\d{1,6}\))?)*", text.strip()):
         return 0
     node = os.environ.get("SLURM_NODEID", "")
-    machines_before = int(node) if node.isascii() and node.isdigit() else 0
-    count = "0"
+    counts: list[int] = []
     for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", text):
-        machines_before -= int(times or 1)
-        if machines_before < 0:
-            break
-    return int(count)
+        counts += [int(count)] * int(times or 1)
+    place = int(node) if node.isascii() and node.isdigit() else 0
+    return counts[min(place, len(counts) - 1)]
 
 
 def _processors_of_launcher(variable: str) -> int:

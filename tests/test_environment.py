@@ -62,7 +62,7 @@ THREADS, MEGABYTES = "an integer from 1 to 1024", "an integer from 0 to 10000000
         ),
         *(
             ("BABYGRAD_ENGINE", value, "native or python")
-            for value in ("pyhton", "Python", "c++", "1")
+            for value in ("fortran", "Python", "c++", "1")
         ),
         ("BABYGRAD_REQUIRE_CPP", "maybe", "0 or 1"),
     ],
@@ -135,10 +135,10 @@ SUM = "import babygrad; print(babygrad.Tensor([1.0, 2.0]).sum().item(), end=' ')
 
 def test_every_wrong_value_at_once_warns_once_each_and_computes():
     names = ("BABYGRAD_NUM_THREADS", "BABYGRAD_CACHE_MB", "BABYGRAD_ENGINE", "BABYGRAD_ISA")
-    out, found = run(SUM + SUM, **dict.fromkeys(names, "pyhton"), BABYGRAD_DEVICE="")
+    out, found = run(SUM + SUM, **dict.fromkeys(names, "fortran"), BABYGRAD_DEVICE="")
     assert out == "3.0 3.0"
     for name in names[: 4 if _core else 3]:
-        assert sum(f"RuntimeWarning: {name} is 'pyhton'," in line for line in found) == 1
+        assert sum(f"RuntimeWarning: {name} is 'fortran'," in line for line in found) == 1
     assert len(found) == (4 if _core else 3)
 
 

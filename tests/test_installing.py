@@ -1,4 +1,4 @@
-"""Installing from source when the C++ engine cannot be built: the rest is installed, with the reason."""
+"""Installing from source when the C++ engine cannot be built: the rest is, with the reason."""
 
 from __future__ import annotations
 

@@ -90,13 +90,18 @@ def _start_threads() -> None:
             del os.environ["OMP_WAIT_POLICY"]
 
 
+def _most_threads() -> int:
+    config: Any = numba.config
+    return int(config.NUMBA_NUM_THREADS)
+
+
 def _wanted_threads() -> int | None:
     """As many as were asked for, or the share of one of a launcher's processes; None for all."""
     wanted = _environment.num_threads()
     if wanted is None and "NUMBA_NUM_THREADS" not in os.environ:
         processes, processors = _launcher.launch()
         if processes > 1:
-            wanted = max(1, (processors or numba.config.NUMBA_NUM_THREADS) // processes)
+            wanted = max(1, (processors or _most_threads()) // processes)
     return wanted
 
 
@@ -110,7 +115,7 @@ _thread = _ThreadState()
 def _limit_threads() -> None:
     """Limit this Python thread's number of Numba threads, which each has its own, unless it has."""
     _thread.limited = True
-    wanted, most = _wanted_threads(), numba.config.NUMBA_NUM_THREADS
+    wanted, most = _wanted_threads(), _most_threads()
     if wanted is not None and wanted < most and numba.get_num_threads() == most:
         numba.set_num_threads(wanted)
 
