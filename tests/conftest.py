@@ -66,6 +66,15 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
         scope.__exit__(None, None, None)
 
 
+@pytest.fixture
+def numba() -> None:
+    """Skips a test of cpu:numba, with the reason, where that does not load."""
+    try:
+        registry.get("numba")
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request: pytest.FixtureRequest) -> str:
     """Each floating type that is computed in."""

@@ -20,8 +20,7 @@ class TestNumpy(BackendConformance):
 
 class TestNumba(BackendConformance):
     @pytest.fixture
-    def xp(self):
-        pytest.importorskip("numba", reason="cpu:numba needs numba")
+    def xp(self, numba):
         return registry.get("numba")
 
 

@@ -279,6 +279,7 @@ def test_any_number_of_inputs(n):
     assert [x.grad.item() for x in xs] == [i + 1 for i in range(n)]
 
 
+@pytest.mark.usefixtures("numba")
 def test_devices_do_not_mix():
     a = Tensor([1.0], device="cpu:numpy", requires_grad=True)
     b = Tensor([1.0], device="cpu:numba")

@@ -193,8 +193,8 @@ def test_a_relative_cache_folder_without_a_current_folder_is_one_warning(tmp_pat
     assert "BABYGRAD_CACHE_DIR is 'kernels', allowed is a path" in warning
 
 
+@pytest.mark.usefixtures("numba")
 def test_numba_keeps_its_kernels_in_the_folder_of_the_import(tmp_path):
-    pytest.importorskip("numba", reason="cpu:numba needs numba")
     code = (
         "import os, babygrad; os.chdir('/')\n"
         "from babygrad.backends.numba import cache; print(cache.folder().parent)"

@@ -140,6 +140,7 @@ def test_an_unknown_device_is_refused_with_those_there_are():
         assert name in str(caught.value)
 
 
+@pytest.mark.usefixtures("numba")
 def test_devices_that_differ_are_named():
     with pytest.raises(RuntimeError) as caught:
         Tensor([1.0], device="cpu:numpy") * Tensor([1.0], device="cpu:numba")

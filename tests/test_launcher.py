@@ -132,8 +132,8 @@ print(numba.get_num_threads())
 
 
 @needs_masks
+@pytest.mark.usefixtures("numba")
 def test_numba_s_threads_are_the_share_of_one_too():
-    pytest.importorskip("numba", reason="cpu:numba needs numba")
     alone = threads(NUMBA)
     assert threads(NUMBA, MPI_LOCALNRANKS="2") == max(1, alone // 2)
     assert threads(NUMBA, BABYGRAD_NUM_THREADS="1") == 1

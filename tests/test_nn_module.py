@@ -103,6 +103,7 @@ def test_register_buffer() -> None:
         model.register_buffer("extra", nn.Parameter([1.0]))
 
 
+@pytest.mark.usefixtures("numba")
 def test_to_moves_everything_and_keeps_the_objects() -> None:
     model = Everything().to("cpu:numpy")
     before = [id(p) for p in model.parameters()]

@@ -12,11 +12,13 @@ import pytest
 
 from babygrad.backends import registry
 
-pytest.importorskip("numba", reason="cpu:numba needs numba")
-cache = pytest.importorskip("babygrad.backends.numba.cache")
-layout = pytest.importorskip("babygrad.backends.numba.layout")
-runtime = pytest.importorskip("babygrad.backends.numba.runtime")
-activation = pytest.importorskip("babygrad.backends.numba.kernels.activation")
+try:
+    registry.get("numba")
+except RuntimeError as reason:
+    pytest.skip(str(reason), allow_module_level=True)
+
+from babygrad.backends.numba import cache, layout, runtime
+from babygrad.backends.numba.kernels import activation
 
 
 @pytest.fixture(scope="module")

@@ -67,6 +67,7 @@ def test_a_step_writes_into_the_parameters_own_array_and_notes_it(device):
         y.backward()
 
 
+@pytest.mark.usefixtures("numba")
 def test_parameters_on_two_devices_in_one_group():
     p = Tensor([1.0], device="cpu:numpy", requires_grad=True)
     q = Tensor([1.0], device="cpu:numba", requires_grad=True)

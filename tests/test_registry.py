@@ -1,8 +1,10 @@
 """How backends are found, loaded, refused and explained."""
 
+import os
 import subprocess
 import sys
 import threading
+import tomllib
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -176,6 +178,47 @@ def test_a_broken_numba_is_installed_anew(entry_points, monkeypatch, error):
         f"cpu:numba does not load: source raised {type(error).__name__}: "
         f"{' '.join(str(error).split())} (cure: pip install --force-reinstall numba llvmlite)"
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import llvmlite_that_is_not_there", "raised ModuleNotFoundError: No module named"),
+        ("raise ImportError('needs NumPy 2.9 or less')", "raised ImportError: needs NumPy 2.9"),
+        ("raise OSError('libllvmlite.so: cannot open')", "raised OSError: libllvmlite.so"),
+        ("import sys; sys.gone", "raised AttributeError: module 'sys' has no attribute 'gone'"),
+    ],
+)
+def test_all_but_numba_works_beside_one_that_does_not_import(tmp_path, source, reason):
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text(source)
+    program = (
+        "import babygrad; from babygrad.backends import registry\n"
+        "with babygrad.device('cpu:numpy'), babygrad.threads(1):\n"
+        "    print((babygrad.Tensor([1.0]) * 2).tolist(), registry.available()['numba'])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout.startswith("[2.0] cpu:numba does not load: "), found.stderr
+    assert reason in found.stdout
+    assert "(cure: pip install --force-reinstall numba llvmlite)" in found.stdout
+
+
+def test_numba_is_required_only_where_it_can_be():
+    requirements = pytest.importorskip("packaging.requirements")
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    if not project.exists():
+        pytest.skip("the requirements are in the source folder")
+    listed = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
+    (numba,) = (r for r in map(requirements.Requirement, listed) if r.name == "numba")
+    python = {"platform_python_implementation": "CPython", "python_version": "3.11"}
+    assert numba.marker.evaluate(python)
+    assert not numba.marker.evaluate({**python, "python_version": "3.99"})
+    assert not numba.marker.evaluate({**python, "platform_python_implementation": "PyPy"})
 
 
 def test_a_source_folder_in_front_of_the_installed_package_is_named(without_extension, monkeypatch):

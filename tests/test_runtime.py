@@ -29,6 +29,7 @@ def test_a_wrong_number_of_threads_is_refused(count):
         babygrad.set_num_threads(count)
 
 
+@pytest.mark.usefixtures("numba")
 def test_threads_covers_every_pool_and_restores_it(core):
     threadpoolctl = pytest.importorskip("threadpoolctl", reason="optional")
     import numba

@@ -143,6 +143,7 @@ def test_batches_of_every_form_train_alike(device, form):
     assert other.evaluate() == plain.evaluate([(x, y)])
 
 
+@pytest.mark.usefixtures("numba")
 def test_batches_follow_the_model_to_its_device():
     it = trainer(DataLoader(problem(), 4))
     it.model.to("cpu:numba")
