@@ -291,3 +291,12 @@ def test_empty(device: str) -> None:
 def test_messages(call, error, message: str, device: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         call(Tensor(np.ones((2, 3))))
+
+
+@pytest.mark.parametrize(("order", "length"), [(3, 0), (0.5, 0), (2, 0), (-1, math.inf)])
+def test_norms_of_nothing(order: float, length: float, device: str, dtype: str) -> None:
+    x = Tensor(np.zeros((0, 2)), dtype=dtype, requires_grad=True)
+    assert ops.norm(x, axis=0, order=order).tolist() == [length] * 2
+    assert ops.norm(x, axis=1, order=order, keepdims=True).shape == (0, 1)
+    ops.norm(x, order=order).backward()
+    assert x.grad.shape == (0, 2)

@@ -257,9 +257,11 @@ def _power_norm(a: Tensor, over: tuple[int, ...], keepdims: bool, order: float) 
     # At 0 the powers, or their derivatives, are infinite for some orders.
     zero, nothing = equal(a, 0), 0.0 if order > 0 else math.inf
     sizes = xp.where(zero._data, nothing, xp.abs(a._data))
-    decides = (xp.max if order > 0 else xp.min)(sizes, over, True)
-    usable = xp.logical_and(xp.isfinite(decides), xp.less(0, decides))
-    unit = like(xp.where(usable, decides, 1), a)
+    unit = like(xp.ones((), a.dtype), a)
+    if a.size:
+        decides = (xp.max if order > 0 else xp.min)(sizes, over, True)
+        usable = xp.logical_and(xp.isfinite(decides), xp.less(0, decides))
+        unit = like(xp.where(usable, decides, 1), a)
     powers = where(zero, nothing, magnitude(where(zero, 1, a / unit)) ** order)
     total = Summation(over, True)(powers)
     flat = equal(total, nothing)
