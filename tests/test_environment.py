@@ -137,6 +137,7 @@ def test_every_wrong_value_at_once_warns_once_each_and_computes():
     names = ("BABYGRAD_NUM_THREADS", "BABYGRAD_CACHE_MB", "BABYGRAD_ENGINE", "BABYGRAD_ISA")
     out, found = run(SUM + SUM, **dict.fromkeys(names, "fortran"), BABYGRAD_DEVICE="")
     assert out == "3.0 3.0"
+    found = [line for line in found if "BABYGRAD_" in line]  # "cpu" may have fallen back, too
     for name in names[: 4 if _core else 3]:
         assert sum(f"RuntimeWarning: {name} is 'fortran'," in line for line in found) == 1
     assert len(found) == (4 if _core else 3)
