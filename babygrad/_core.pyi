@@ -28,7 +28,7 @@ def function_call(
     state: Any,
     dtypes: Any,
     half: Any,
-    share: Any,
+    forget_dead: Any,
     definition: Any,
     result: Any,
 ) -> Any: ...

@@ -31,9 +31,18 @@ def share(source: Tensor, view: Tensor) -> None:
     if len(version) == 1:
         version.append(weakref.ref(source))
     version.append(weakref.ref(view))
-    # A tensor may have any number of views in its life, as data that batches are cut from.
-    if len(version) > _FEW and len(version) & (len(version) - 1) == 0:
-        version[2:] = [reference for reference in version[2:] if reference() is not None]
+    count = len(version)
+    if count > _FEW and count & (count - 1) == 0:
+        forget_dead(version)
+
+
+def forget_dead(version: Version) -> None:
+    """Drop the references to views that are gone; the first stays, for it tells views apart.
+
+    A tensor may have any number of views in its life, as data that batches are cut from: at each
+    power of two the list is gone through.
+    """
+    version[2:] = [reference for reference in version[2:] if reference() is not None]
 
 
 def sharers(tensor: Tensor) -> list[Tensor]:

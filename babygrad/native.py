@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from babygrad import _environment, _state
-from babygrad._sharing import share
+from babygrad._sharing import forget_dead
 from babygrad.autograd import Function, Node, PartialGradient, _result
 from babygrad.device import Device
 from babygrad.dtypes import FLOAT16, NATIVE
@@ -40,7 +40,7 @@ def use_native_call(wanted: bool) -> bool:
                 _state,
                 tuple(NATIVE),
                 FLOAT16,
-                share,
+                forget_dead,
                 _definition_of_call,
                 _result,
             )

@@ -97,6 +97,10 @@ def mean(
 
     The sum of 64-bit integers may lie beyond their range. The mean of no elements is NaN.
     """
+    if axes is None and axis is None and not other:
+        tensor = lifted("mean", a)
+        if tensor._data.dtype.kind == "f":
+            return Summation(None, keepdims)(tensor) / tensor._data.size
     tensor, over = reduced("mean", a, axes, axis, other)
     if tensor._data.dtype.kind != "f":
         return Discrete("integer_mean", over, keepdims)(tensor)

@@ -126,15 +126,16 @@ bool append_reference(PyObject* version, PyObject* tensor) {
     return reference && PyList_Append(version, reference.ptr()) == 0;
 }
 
-// The twin of share() in babygrad/_sharing.py, which is called where dead references are to go.
+// The twin of share() in babygrad/_sharing.py.
 bool share(PyObject* source, PyObject* view) {
     constexpr Py_ssize_t few = 16;
     PyObject* version = graph.version.of(source);
-    const Py_ssize_t size = PyList_GET_SIZE(version);
-    if (size >= few)
-        return bool(py::reinterpret_steal<py::object>(at_rest_after_exit(
-            [&] { return PyObject_CallFunctionObjArgs(graph.share, source, view, nullptr); })));
-    return (size > 1 || append_reference(version, source)) && append_reference(version, view);
+    if (PyList_GET_SIZE(version) == 1 && !append_reference(version, source)) return false;
+    if (!append_reference(version, view)) return false;
+    const Py_ssize_t count = PyList_GET_SIZE(version);
+    if (count <= few || (count & (count - 1))) return true;
+    return bool(py::reinterpret_steal<py::object>(at_rest_after_exit(
+        [&] { return PyObject_CallOneArg(graph.forget_dead, version); })));
 }
 
 PyObject* finish(PyObject* op, PyObject* const* args, Py_ssize_t count, unsigned needs,
@@ -216,9 +217,9 @@ PyMethodDef method = {"__call__", reinterpret_cast<PyCFunction>(
 py::object function_call(const py::object& function, const py::object& node,
                          const py::object& tensor, const py::object& device,
                          const py::object& state, const py::tuple& all_dtypes,
-                         const py::object& half, const py::object& share,
+                         const py::object& half, const py::object& forget_dead,
                          const py::object& python_call, const py::object& python_result) {
-    init_graph(function, node, tensor, device, state, half, share);
+    init_graph(function, node, tensor, device, state, half, forget_dead);
     definition = python_call.inc_ref().ptr();
     as_result = python_result.inc_ref().ptr();
     const py::object generic = py::module_::import("numpy").attr("generic");
@@ -234,7 +235,7 @@ py::object function_call(const py::object& function, const py::object& node,
 void register_function_call(py::module_& m) {
     m.def("function_call", &function_call, py::arg("function"), py::arg("node"), py::arg("tensor"),
           py::arg("device"), py::arg("state"), py::arg("dtypes"), py::arg("half"),
-          py::arg("share"), py::arg("definition"), py::arg("result"),
+          py::arg("forget_dead"), py::arg("definition"), py::arg("result"),
           "A method descriptor that does what Function.__call__ does.");
 }
 

@@ -60,14 +60,14 @@ void find_slots(const py::object& function, const py::object& node, const py::ob
 
 void init_graph(const py::object& function, const py::object& node, const py::object& tensor,
                 const py::object& device, const py::object& state, const py::object& half,
-                const py::object& share) {
+                const py::object& forget_dead) {
     find_slots(function, node, tensor, device);
     graph.tensor = reinterpret_cast<PyTypeObject*>(kept_alive(tensor));
     graph.node = reinterpret_cast<PyTypeObject*>(kept_alive(node));
     graph.local = kept_alive(state.attr("local"));
     graph.clock = kept_alive(state.attr("clock"));
     graph.half = kept_alive(half);
-    graph.share = kept_alive(share);
+    graph.forget_dead = kept_alive(forget_dead);
     graph.zero = PyLong_FromLong(0);
     graph.empty = PyTuple_New(0);
     graph.forward = PyUnicode_InternFromString("forward");

@@ -37,7 +37,7 @@ struct Graph {
     PyObject* local;       // the thread's state
     PyObject* clock;       // itertools.count
     PyObject* half;        // the dtype float16
-    PyObject* share;       // of babygrad/_sharing.py
+    PyObject* forget_dead;  // of babygrad/_sharing.py
     PyObject *zero, *empty;
     PyObject *forward, *backward, *plan, *plans, *differentiable, *grad_enabled, *device_name,
         *astype, *check_versions;  // names
@@ -50,7 +50,7 @@ extern Graph graph;
 
 void init_graph(const py::object& function, const py::object& node, const py::object& tensor,
                 const py::object& device, const py::object& state, const py::object& half,
-                const py::object& share);
+                const py::object& forget_dead);
 
 inline py::detail::PyArray_Proxy* proxy(PyObject* array) {
     return reinterpret_cast<py::detail::PyArray_Proxy*>(array);
