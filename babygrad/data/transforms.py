@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from babygrad import random
-from babygrad.ops._settings import number
+from babygrad.ops._common import number
 from babygrad.tensor import NDArray
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from babygrad import ops
 from babygrad.nn.module import Module
-from babygrad.ops._settings import check_axis_types, check_bounds, number
+from babygrad.ops._common import number
+from babygrad.ops._settings import check_axis_types, check_bounds
 from babygrad.ops.activation import check_approximate
 from babygrad.tensor import Tensor
 

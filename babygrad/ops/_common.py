@@ -131,6 +131,8 @@ def number(op: str, role: str, value: Any) -> Scalar:
     TypeError
         When it is none; numpy would fill with the digits of a text, and with NaN for None.
     """
+    if value.__class__ is float or value.__class__ is int:
+        return value
     plain = weak(value.__array__() if isinstance(value, Tensor) else value)
     if not isinstance(plain, Scalar):
         raise TypeError(f"{op}: {role} (={value!r}) must be a number")

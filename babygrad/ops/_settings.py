@@ -9,23 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from babygrad.ops._common import Scalar, weak, whole
-
-
-def number(op: str, role: str, value: Any) -> Scalar:
-    """A Python number from one, a numpy scalar or a 0-d array.
-
-    Raises
-    ------
-    TypeError
-        When it is none.
-    """
-    if value.__class__ is float or value.__class__ is int:
-        return value
-    plain = weak(value)
-    if not isinstance(plain, Scalar):
-        raise TypeError(f"{op}: {role} (={value!r}) must be a number")
-    return plain
+from babygrad.ops._common import number, whole
 
 
 def count_of(op: str, role: str, value: Any, least: int = 1) -> int:

@@ -11,9 +11,9 @@ import math
 from typing import Any
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
-from babygrad.ops._common import like
+from babygrad.ops._common import like, number
 from babygrad.ops._fused import Fused, real
-from babygrad.ops._settings import check_bounds, check_choice, number
+from babygrad.ops._settings import check_bounds, check_choice
 from babygrad.ops.arithmetic import power
 from babygrad.ops.elementwise import clip, erf, exp, minimum, where
 from babygrad.tensor import Tensor

@@ -11,9 +11,8 @@ import math
 from typing import Any
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
-from babygrad.ops._common import like, whole
+from babygrad.ops._common import like, number, whole
 from babygrad.ops._fused import Sizes, check_channels, counts_of, floats
-from babygrad.ops._settings import number
 from babygrad.ops.elementwise import rsqrt
 from babygrad.tensor import Tensor, ones_like
 

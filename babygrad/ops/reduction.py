@@ -154,12 +154,17 @@ class Variance(Member):
     uses = ("0",)
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
-        a: Tensor = node._inputs[0]
+        centred, degrees = self.deviations(node._inputs[0])
+        return (
+            expand_to_reduced(out_grad * (2 / degrees), centred.shape, self.settings[0]) * centred
+        )
+
+    def deviations(self, a: Tensor) -> tuple[Tensor, float]:
+        """Those from the mean, and what the sum of their squares is divided by."""
         axes, _, correction = self.settings
         count: int = math.prod(a.shape[i] for i in axes)
-        centred = a - Summation(axes, True)(a) / count
         degrees = count - correction if count > correction else math.nan
-        return expand_to_reduced(out_grad * (2 / degrees), a.shape, axes) * centred
+        return a - Summation(axes, True)(a) / count, degrees
 
 
 class Deviation(Variance):
@@ -168,12 +173,8 @@ class Deviation(Variance):
 
     def backward(self, out_grad: Tensor, node: Any) -> Tensor:
         # The deviations relative to their size, so that no square of it is needed.
-        a: Tensor = node._inputs[0]
-        axes, _, correction = self.settings
-        count: int = math.prod(a.shape[i] for i in axes)
-        centred = a - Summation(axes, True)(a) / count
-        degrees = count - correction if count > correction else math.nan
-        return _along(out_grad / degrees, centred, node, axes)
+        centred, degrees = self.deviations(node._inputs[0])
+        return _along(out_grad / degrees, centred, node, self.settings[0])
 
 
 def _along(out_grad: Tensor, vectors: Tensor, lengths: Any, axes: tuple[int, ...]) -> Tensor:

@@ -16,6 +16,7 @@ import copy
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from babygrad import _state
@@ -324,9 +325,13 @@ def _listed(name: str, params: Any) -> list[Any]:
 
 def _levels_to_caller(optimizer: Optimizer) -> int:
     """The `stacklevel` of the line that makes the optimizer, outside of its constructors."""
-    level, caller = 2, sys._getframe(2)
-    while caller.f_code.co_name == "__init__" and caller.f_locals.get("self") is optimizer:
-        assert caller.f_back is not None
+    level = 2
+    caller: FrameType | None = sys._getframe(level)
+    while (
+        caller is not None
+        and caller.f_code.co_name == "__init__"
+        and caller.f_locals.get("self") is optimizer
+    ):
         level, caller = level + 1, caller.f_back
     return level
 
