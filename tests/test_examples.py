@@ -31,6 +31,7 @@ def small_data_elsewhere(tmp_path, monkeypatch):
         ("mnist_mlp.py", "test accuracy "),
         ("mnist_cnn.py", "epoch 15: loss "),
         ("custom_function.py", "largest deviation "),
+        ("engine_in_a_page.py", "predictions [0. 1. 1. 0.]"),
     ],
 )
 def test_the_example_runs(script, last_line, capsys, tmp_path):
