@@ -4,8 +4,8 @@
 
 #include <cstring>
 
-#include "memory.h"
-#include "threads.h"
+#include "runtime/memory.h"
+#include "runtime/threads.h"
 
 namespace babygrad::bind {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "view.h"
+#include "runtime/view.h"
 
 namespace babygrad::bind {
 

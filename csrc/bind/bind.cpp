@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "threads.h"
+#include "runtime/threads.h"
 
 namespace babygrad::bind {
 namespace {

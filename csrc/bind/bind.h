@@ -23,7 +23,7 @@
 #pragma once
 
 #include "bind/array.h"
-#include "dispatch.h"
+#include "runtime/dispatch.h"
 
 namespace babygrad::bind {
 

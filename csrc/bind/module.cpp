@@ -5,10 +5,10 @@
 #include <utility>
 
 #include "bind/bind.h"
-#include "cpus.h"
-#include "dispatch.h"
-#include "memory.h"
-#include "threads.h"
+#include "runtime/cpus.h"
+#include "runtime/dispatch.h"
+#include "runtime/memory.h"
+#include "runtime/threads.h"
 
 namespace babygrad::bind {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "bind/bind.h"
-#include "loops.h"
+#include "runtime/loops.h"
 
 namespace babygrad::bind {
 

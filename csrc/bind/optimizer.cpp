@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "bind/bind.h"
-#include "loops.h"
-#include "threads.h"
+#include "runtime/loops.h"
+#include "runtime/threads.h"
 
 namespace babygrad::bind {
 namespace {

@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "bind/bind.h"
-#include "memory.h"
+#include "runtime/memory.h"
 
 namespace babygrad::bind {
 namespace {

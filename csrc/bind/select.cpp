@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "bind/operands.h"
-#include "memory.h"
+#include "runtime/memory.h"
 
 namespace babygrad::bind {
 namespace {

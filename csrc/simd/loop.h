@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "loops.h"
+#include "runtime/loops.h"
 #include "simd/vec.h"
 
 namespace babygrad::BABYGRAD_TARGET {

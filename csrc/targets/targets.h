@@ -2,7 +2,7 @@
 // and fills it, once per target, in its source.
 #pragma once
 
-#include "kernels/families.h"
+#include "targets/families.h"
 
 namespace babygrad {
 
