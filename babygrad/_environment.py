@@ -27,7 +27,7 @@ def _integer(least: int, most: int) -> _Setting:
     def parse(text: str) -> int | None:
         if not (text.isascii() and text.isdigit()):
             return None
-        value = int(text[:20])  # enough digits to be too large
+        value = int(text.lstrip("0")[:20] or "0")  # 20 digits are enough to be too large
         return value if least <= value <= most else None
 
     return _Setting(f"an integer from {least} to {most}", parse)

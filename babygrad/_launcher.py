@@ -53,12 +53,13 @@ def _count(text: str) -> int:
 
 
 def _processors_of_launcher(variable: str) -> int:
-    """The affinity mask of the nearest ancestor that does not have the variable itself."""
+    """Those of the nearest ancestor that does not have the variable, and of this process."""
     try:
         process = os.getppid()
         while process > 1 and variable.encode() in _variables(process):
             process = _parent(process)
-        return len(os.sched_getaffinity(process))
+        own, launchers = os.sched_getaffinity(0), os.sched_getaffinity(process)
+        return len(own | launchers)  # a launcher may have bound itself, too
     except (AttributeError, OSError, ValueError):  # no Linux, no /proc, or the ancestor has ended
         return 0
 

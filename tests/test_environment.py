@@ -80,7 +80,7 @@ def test_a_wrong_value_gets_the_default_and_one_warning(monkeypatch, name, value
     [
         ("BABYGRAD_NUM_THREADS", "1", _environment.num_threads, 1),
         ("BABYGRAD_NUM_THREADS", " 1024\n", _environment.num_threads, 1024),
-        ("BABYGRAD_NUM_THREADS", "007", _environment.num_threads, 7),
+        ("BABYGRAD_NUM_THREADS", "0" * 99 + "7", _environment.num_threads, 7),
         ("BABYGRAD_NUM_THREADS", "", _environment.num_threads, None),
         ("BABYGRAD_CACHE_MB", "0", _environment.cache_megabytes, 0),
         ("BABYGRAD_CACHE_MB", "1000000000", _environment.cache_megabytes, 10**9),

@@ -150,7 +150,8 @@ def _reason(name: str, source: str, error: Exception) -> str:
     if name == "cpp" and not _has_extension():
         return _why_no_extension()
     if name == "cpp" and isinstance(error, ImportError) and error.name is None:
-        return str(error)  # the extension's own: nothing that a user installs would help
+        # The extension's own: nothing that a user installs would help.
+        return str(error.__cause__ or error)
     if name == "numba" and isinstance(error, ImportError) and find_spec("numba") is None:
         return "numba is not installed (cure: pip install numba)"
     cure = _CURES.get(name, "reinstall the package that provides it")
