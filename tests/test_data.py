@@ -65,7 +65,7 @@ def numpys_generator():
     ("n", "size", "whole", "dropped"),
     [(10, 4, 3, 2), (8, 4, 2, 2), (3, 5, 1, 0), (0, 4, 0, 0), (1, 1, 1, 1)],
 )
-def test_t25_length_and_every_index_once(make, n, size, whole, dropped):
+def test_length_and_every_index_once(make, n, size, whole, dropped):
     loader = DataLoader(make(n), batch_size=size)
     assert len(loader) == len(labels(loader)) == whole
     assert flat(labels(loader)) == list(range(n))
@@ -75,7 +75,7 @@ def test_t25_length_and_every_index_once(make, n, size, whole, dropped):
 
 
 @BOTH
-def test_t25_the_last_partial_batch_is_kept_and_input_matches_label(make):
+def test_the_last_partial_batch_is_kept_and_input_matches_label(make):
     batches = list(DataLoader(make(10), 4, shuffle=True))
     assert [len(x) for x, _ in batches] == [4, 4, 2]
     for x, y in batches:
@@ -83,14 +83,14 @@ def test_t25_the_last_partial_batch_is_kept_and_input_matches_label(make):
 
 
 @BOTH
-def test_t25_iterators_are_independent(make):
+def test_iterators_are_independent(make):
     loader = DataLoader(make(6), 2)
     pairs = [(a.tolist(), b.tolist()) for _, a in loader for _, b in loader]
     assert len(pairs) == 9
     assert pairs[5] == ([2, 3], [4, 5])
 
 
-def test_t25_leaving_an_epoch_leaves_nothing_running():
+def test_leaving_an_epoch_leaves_nothing_running():
     before = threading.active_count()
     for _ in DataLoader(arrays(100), 2):
         break
@@ -98,7 +98,7 @@ def test_t25_leaving_an_epoch_leaves_nothing_running():
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int32", "int64", "bool", "float32", "float64"])
-def test_t25_dtypes_are_kept(device, kind):
+def test_dtypes_are_kept(device, kind):
     column = np.arange(4).astype(kind)
     dataset = ArrayDataset(np.zeros((4, 2), np.float32), column)
     for source in (dataset, [dataset[i] for i in range(4)]):
@@ -109,7 +109,7 @@ def test_t25_dtypes_are_kept(device, kind):
         assert not x.requires_grad
 
 
-def test_t12_a_label_that_float32_cannot_hold_survives():
+def test_a_label_that_float32_cannot_hold_survives():
     dataset = [(0.5, 16777217), (1.5, 16777216)]
     x, y = next(iter(DataLoader(dataset, 2)))
     assert y.tolist() == [16777217, 16777216]
@@ -117,7 +117,7 @@ def test_t12_a_label_that_float32_cannot_hold_survives():
     assert x.dtype == np.float32  # Python floats become what Tensor makes of them
 
 
-def test_t25_an_error_names_the_sample_and_keeps_its_type_and_traceback():
+def test_an_error_names_the_sample_and_keeps_its_type_and_traceback():
     def broken(x):
         if x[0] == 5:
             raise KeyError("broken")
@@ -177,7 +177,7 @@ def test_a_batch_is_a_copy():
 # ----- T26: randomness -----
 
 
-def test_t26_numpys_seed_governs_the_order_as_in_the_book():
+def test_numpys_seed_governs_the_order_as_in_the_book():
     loader = DataLoader(arrays(20), 20, shuffle=True)
     np.random.seed(3)
     ours = labels(loader)[0]
@@ -187,7 +187,7 @@ def test_t26_numpys_seed_governs_the_order_as_in_the_book():
     assert ours == order.tolist()
 
 
-def test_t26_manual_seed_governs_it_and_leaves_numpys_state_alone():
+def test_manual_seed_governs_it_and_leaves_numpys_state_alone():
     loader = DataLoader(arrays(20), 20, shuffle=True)
     babygrad.manual_seed(3)
     state = np.random.get_state()[1].tolist()
@@ -198,7 +198,7 @@ def test_t26_manual_seed_governs_it_and_leaves_numpys_state_alone():
     assert np.random.get_state()[1].tolist() == state
 
 
-def test_t26_a_generator_of_ones_own_can_be_saved_and_resumed():
+def test_a_generator_of_ones_own_can_be_saved_and_resumed():
     def loader(generator):
         return DataLoader(arrays(20), 6, shuffle=True, generator=generator)
 
@@ -212,7 +212,7 @@ def test_t26_a_generator_of_ones_own_can_be_saved_and_resumed():
     assert labels(loader(resumed)) == expected
 
 
-def test_t26_an_epochs_order_is_drawn_when_it_begins():
+def test_an_epochs_order_is_drawn_when_it_begins():
     generator = np.random.default_rng(1)
     loader = DataLoader(arrays(20), 5, shuffle=True, generator=generator)
     nested = [iter(loader), iter(loader)]
@@ -222,7 +222,7 @@ def test_t26_an_epochs_order_is_drawn_when_it_begins():
     assert [b for _, b in in_turn] == labels(loader)
 
 
-def test_t26_transforms_draw_from_the_same_source():
+def test_transforms_draw_from_the_same_source():
     images = np.arange(4 * 6 * 6, dtype=np.float32).reshape(4, 6, 6, 1)
     transforms = [RandomFlipHorizontal(), RandomCrop(2)]
     loader = DataLoader(ArrayDataset(images, transforms=transforms), 4)
@@ -238,7 +238,7 @@ def test_t26_transforms_draw_from_the_same_source():
 # ----- T27: accumulation -----
 
 
-def test_t27_batches_of_4_4_2_weighted_by_size_equal_the_batch_of_10(device):
+def test_batches_of_4_4_2_weighted_by_size_equal_the_batch_of_10(device):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(10, 3)), rng.normal(size=(10, 1))
     w = Tensor(rng.normal(size=(3, 1)), dtype=None, requires_grad=True)

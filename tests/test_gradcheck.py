@@ -32,7 +32,7 @@ class Faulty(Function):
         return out_grad * node._inputs[0] * Tensor(scale, dtype="float64")
 
 
-def test_t28_right_gradients_pass_and_are_counted(device):
+def test_right_gradients_pass_and_are_counted(device):
     x, w, b = leaf([[0.5, -1.0, 2.0]]), leaf(np.ones((3, 2))), leaf([0.1, 0.2])
     result = gradcheck(lambda x, w, b: ops.gelu(x @ w + b), [x, w, b])
     assert result
@@ -42,7 +42,7 @@ def test_t28_right_gradients_pass_and_are_counted(device):
     assert gradgradcheck(lambda x, w, b: ops.tanh(x @ w + b), [x, w, b])
 
 
-def test_t28_the_worst_element_by_index_with_both_values(device):
+def test_the_worst_element_by_index_with_both_values(device):
     x = leaf([[1.0, 2.0], [3.0, 4.0]])
     with pytest.raises(RuntimeError) as caught:
         gradcheck(Faulty(1.5, (1, 0)), x)
@@ -52,7 +52,7 @@ def test_t28_the_worst_element_by_index_with_both_values(device):
     assert "kink" not in text
 
 
-def test_t28_small_errors_are_found_and_tolerances_are_as_documented(device):
+def test_small_errors_are_found_and_tolerances_are_as_documented(device):
     x = leaf([1.0])
     assert gradcheck(Faulty(1.0009, 0), x)  # 2.0018 against 2: within 1e-5 + 1e-3 * 2
     with pytest.raises(RuntimeError, match="analytic"):
@@ -61,19 +61,19 @@ def test_t28_small_errors_are_found_and_tolerances_are_as_documented(device):
         gradcheck(Faulty(1.0009, 0), x, rtol=1e-4)
 
 
-def test_t28_a_nan_gradient_is_wrong(device):
+def test_a_nan_gradient_is_wrong(device):
     with pytest.raises(RuntimeError, match="analytic nan"):
         gradcheck(Faulty(math.nan, 0), leaf([1.0]))
 
 
-def test_t28_float32_is_refused_unless_forced(device):
+def test_float32_is_refused_unless_forced(device):
     x = leaf([1.0, 2.0], "float32")
     with pytest.raises(TypeError, match="input 0 is float32"):
         gradcheck(lambda x: x * x, x)
     assert gradcheck(lambda x: x * x, x, eps=1e-2, atol=1e-2, rtol=1e-2, force=True)
 
 
-def test_t28_kinks_are_reported_as_such(device):
+def test_kinks_are_reported_as_such(device):
     with pytest.raises(RuntimeError, match=r"analytic 0.0, numeric 0.5.*likely a kink"):
         gradcheck(ops.relu, leaf([1.0, 0.0]))
 
@@ -81,23 +81,23 @@ def test_t28_kinks_are_reported_as_such(device):
 @pytest.mark.parametrize(
     ("distance", "kinks"), [(0.0, 1), (5e-7, 1), (9e-6, 1), (-9e-6, 1), (1e-4, 0), (-1e-3, 0)]
 )
-def test_t28_kinks_within_10_eps_are_skipped_and_counted_when_asked(device, distance, kinks):
+def test_kinks_within_10_eps_are_skipped_and_counted_when_asked(device, distance, kinks):
     result = gradcheck(ops.relu, leaf([1.0, distance, -2.0]), skip_kinks=True)
     assert result.kinks == kinks
     assert result.checked == 3 * (3 - kinks)
 
 
 @pytest.mark.parametrize("f", [ops.exp, lambda x: ops.sin(x * 30), lambda x: x**8, ops.sqrt])
-def test_t28_a_strong_curvature_is_no_kink(device, f):
+def test_a_strong_curvature_is_no_kink(device, f):
     assert gradcheck(f, leaf([0.5, 1.0, 3.0]), skip_kinks=True).kinks == 0
 
 
-def test_t28_jumps_and_poles_count_as_kinks(device):
+def test_jumps_and_poles_count_as_kinks(device):
     assert gradcheck(ops.floor, leaf([1.0, 1.5]), skip_kinks=True).kinks == 1
     assert gradcheck(ops.sqrt, leaf([0.0, 1.5]), skip_kinks=True).kinks == 1
 
 
-def test_t28_each_input_alone_and_together(device):
+def test_each_input_alone_and_together(device):
     class Careless(Function):
         """a * b, whose gradient for b is right only when a wants one too."""
 
@@ -114,7 +114,7 @@ def test_t28_each_input_alone_and_together(device):
         gradcheck(Careless(), [leaf([2.0]), leaf([3.0])])
 
 
-def test_t28_inputs_that_are_not_contiguous(device):
+def test_inputs_that_are_not_contiguous(device):
     class FlatOnly(Function):
         uses = ("0",)
 
@@ -134,7 +134,7 @@ def test_t28_inputs_that_are_not_contiguous(device):
     assert gradcheck(lambda x, y: x * y, [x[:1].expand((4, 3)), leaf([1.0, 2.0, 3.0])])
 
 
-def test_t28_inputs_and_upstream_stay_as_they_are(device):
+def test_inputs_and_upstream_stay_as_they_are(device):
     class Destructive(Function):
         uses = ("0",)
 
@@ -160,7 +160,7 @@ def test_t28_inputs_and_upstream_stay_as_they_are(device):
     assert x.grad is None
 
 
-def test_t28_a_function_that_draws_random_numbers_is_refused(device):
+def test_a_function_that_draws_random_numbers_is_refused(device):
     with pytest.raises(RuntimeError, match="must compute the same"):
         gradcheck(lambda x: ops.dropout(x, 0.5), leaf(np.ones(50)))
 

@@ -47,7 +47,7 @@ def test_linear_maps_the_last_axis(device: str, dtype: str) -> None:
     [("xavier_uniform", 2 / 500), ("xavier_normal", 2 / 500), ("kaiming_uniform", 2 / 300),
      ("kaiming_normal", 2 / 300)],
 )  # fmt: skip
-def test_t15_initial_values(name: str, spread: float, device: str) -> None:
+def test_initial_values(name: str, spread: float, device: str) -> None:
     values = getattr(init, name)(300, 200)
     assert values.shape == (300, 200)
     assert values.device == device
@@ -58,7 +58,7 @@ def test_t15_initial_values(name: str, spread: float, device: str) -> None:
         getattr(init, name)(0, 0)
 
 
-def test_t26_one_seed_gives_the_same_weights_on_every_device(device: str) -> None:
+def test_one_seed_gives_the_same_weights_on_every_device(device: str) -> None:
     np.random.seed(4)
     expected = np.random.rand(3, 2) * (2 * np.sqrt(2)) - np.sqrt(2)
     np.random.seed(4)

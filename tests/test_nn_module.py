@@ -113,7 +113,7 @@ def test_to_moves_everything_and_keeps_the_objects() -> None:
     assert [id(p) for p in model.parameters()] == before
 
 
-def test_t24_state_dict_copies_and_load_writes_in_place(device: str) -> None:
+def test_state_dict_copies_and_load_writes_in_place(device: str) -> None:
     model = nn.Linear(3, 2, dtype="float64")
     state = model.state_dict()
     before = {k: v.copy() for k, v in state.items()}
@@ -127,7 +127,7 @@ def test_t24_state_dict_copies_and_load_writes_in_place(device: str) -> None:
     np.testing.assert_allclose(array, before["weight"], rtol=1e-6)
 
 
-def test_t24_load_is_all_or_nothing_and_says_what_was_meant(device: str) -> None:
+def test_load_is_all_or_nothing_and_says_what_was_meant(device: str) -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
     before = model.state_dict()
     wrong = {
@@ -149,7 +149,7 @@ def test_t24_load_is_all_or_nothing_and_says_what_was_meant(device: str) -> None
         np.testing.assert_array_equal(value, before[name])
 
 
-def test_t24_a_common_prefix_is_pointed_out() -> None:
+def test_a_common_prefix_is_pointed_out() -> None:
     model = nn.Linear(2, 2)
     state = {f"module.{name}": value for name, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=r"begin with 'module\.'; remove it"):

@@ -44,7 +44,7 @@ def entry(shape: list[int], start: int, end: int, dtype: str = "F32") -> dict[st
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_t21_every_layout_round_trips(layout: str, tmp_path: Path) -> None:
+def test_every_layout_round_trips(layout: str, tmp_path: Path) -> None:
     array = LAYOUTS[layout]
     save_file({"a": array, "other": np.ones(3)}, tmp_path / "f")
     found = load_file(tmp_path / "f")
@@ -55,7 +55,7 @@ def test_t21_every_layout_round_trips(layout: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_t21_every_dtype_round_trips(dtype: str, tmp_path: Path) -> None:
+def test_every_dtype_round_trips(dtype: str, tmp_path: Path) -> None:
     array = np.array([0, 1, 2, 5]).astype(dtype)
     save_file({"a": Tensor(array, dtype=dtype)}, tmp_path / "f")
     found = load_file(tmp_path / "f")["a"]
@@ -63,7 +63,7 @@ def test_t21_every_dtype_round_trips(dtype: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, array)
 
 
-def test_t21_bfloat16_is_read_as_float32(tmp_path: Path) -> None:
+def test_bfloat16_is_read_as_float32(tmp_path: Path) -> None:
     values = np.array([1.0, -2.5, np.inf, 3.140625], "float32")
     halves = (values.view("uint32") >> 16).astype("<u2").tobytes()
     (tmp_path / "f").write_bytes(file_of({"a": entry([4], 0, 8, "BF16")}, halves))
@@ -183,13 +183,13 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_t21_damaged_files_raise(damage: str, tmp_path: Path) -> None:
+def test_damaged_files_raise(damage: str, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(DAMAGED[damage])
     with pytest.raises(ValueError, match=r"^load: "):
         load_file(tmp_path / "f")
 
 
-def test_f1_a_pickle_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_a_pickle_is_refused_with_the_reason(tmp_path: Path) -> None:
     for protocol in range(2, 6):
         (tmp_path / "f").write_bytes(pickle.dumps({"weight": [1.0]}, protocol))
         with pytest.raises(ValueError, match=r"is a pickle file\. Unpickling can run any program"):
@@ -214,7 +214,7 @@ class Tied(nn.Module):
         self.out.weight = self.embedding.weight  # type: ignore[attr-defined]
 
 
-def test_t21_tied_weights_are_saved_once_and_tied_again(tmp_path: Path) -> None:
+def test_tied_weights_are_saved_once_and_tied_again(tmp_path: Path) -> None:
     model = Tied()
     model.save(tmp_path / "f", {"epoch": "3"})
     assert load_metadata(tmp_path / "f") == {"epoch": "3"}
@@ -246,7 +246,7 @@ def test_a_model_round_trips(device: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_g6_a_failed_save_leaves_the_old_file_and_nothing_else(
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(
     failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.safetensors"

@@ -39,7 +39,7 @@ def test_values_follow_the_formula_in_every_layout(name: str, device: str, dtype
 
 
 @pytest.mark.parametrize("name", BY_FORMULA)
-def test_t17_nan_stays_at_every_position(name: str, device: str, dtype: str) -> None:
+def test_nan_stays_at_every_position(name: str, device: str, dtype: str) -> None:
     for length in (1, 3, 8, 17, 33, 67):
         for place in {0, length // 2, length - 1}:
             values = np.zeros(length)
@@ -48,12 +48,12 @@ def test_t17_nan_stays_at_every_position(name: str, device: str, dtype: str) -> 
             assert np.flatnonzero(np.isnan(y)).tolist() == [place]
 
 
-def test_t17_relu_of_infinities(device: str, dtype: str) -> None:
+def test_relu_of_infinities(device: str, dtype: str) -> None:
     y = ops.relu(Tensor([-np.inf, np.inf, -1.0], dtype=dtype))
     assert y.tolist() == [0.0, np.inf, 0.0]
 
 
-def test_t15_nothing_overflows_or_warns(device: str, dtype: str) -> None:
+def test_nothing_overflows_or_warns(device: str, dtype: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         far = Tensor([-1000.0, 1000.0], dtype=dtype, requires_grad=True)
@@ -111,7 +111,7 @@ def test_the_curvature_of_softplus_keeps_its_digits_on_both_sides(device: str, d
     np.testing.assert_allclose(second.data, e / (1 + e) ** 2, rtol=16 * np.finfo(dtype).eps)
 
 
-def test_t8_derivatives_at_the_kinks(device: str, dtype: str) -> None:
+def test_derivatives_at_the_kinks(device: str, dtype: str) -> None:
     def slope(function: Any, point: float) -> float:
         x = Tensor([point], dtype=dtype, requires_grad=True)
         function(x).backward()
@@ -122,14 +122,14 @@ def test_t8_derivatives_at_the_kinks(device: str, dtype: str) -> None:
     assert slope(ops.hardtanh, 1.0) == slope(ops.hardtanh, -1.0) == 1.0
 
 
-def test_t6_second_derivative_of_relu_is_zero(device: str) -> None:
+def test_second_derivative_of_relu_is_zero(device: str) -> None:
     x = Tensor([-1.0, 2.0], requires_grad=True)
     first = babygrad.grad((ops.relu(x) * x).sum(), x, create_graph=True)
     assert first.tolist() == [0.0, 4.0]
     assert babygrad.grad(first.sum(), x).tolist() == [0.0, 2.0]
 
 
-def test_t1_an_operation_that_saved_its_result_watches_it(device: str) -> None:
+def test_an_operation_that_saved_its_result_watches_it(device: str) -> None:
     for name in ("relu", "sigmoid", "tanh", "softmax", "logsoftmax"):
         x = Tensor([1.0, 2.0], requires_grad=True)
         hidden = x * 1.0

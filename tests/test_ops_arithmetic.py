@@ -46,7 +46,7 @@ def test_operators_agree_with_python(symbol: str, device: str, dtype: str) -> No
 
 @pytest.mark.parametrize("symbol", OPERATORS)
 @pytest.mark.parametrize("shapes", [((), (2, 3)), ((1,), (3,)), ((3, 1), (1, 4)), ((0, 3), (3,))])
-def test_t3_gradients_have_the_operands_shapes(symbol, shapes, device: str) -> None:
+def test_gradients_have_the_operands_shapes(symbol, shapes, device: str) -> None:
     a, b = (Tensor(np.full(s, 1.5), requires_grad=True) for s in shapes)
     OPERATORS[symbol](a, b).sum().backward()
     assert (a.grad.shape, b.grad.shape) == shapes
@@ -57,27 +57,27 @@ def test_t3_gradients_have_the_operands_shapes(symbol, shapes, device: str) -> N
 # ----- T7, T8, T9 -----
 
 
-def test_t8_power_at_singular_points(device: str) -> None:
+def test_power_at_singular_points(device: str) -> None:
     a, b = leaf([0.0, 0.0]), leaf([0.0, 1.0])
     assert grads(a**b, a, b) == [[0.0, 1.0], [0.0, 0.0]]
     a, b = leaf([0.0, 0.0, 2.0]), leaf([2.0, 0.5, 3.0])
     assert grads(a**b, b)[0] == pytest.approx([0.0, 0.0, 8 * math.log(2)])
 
 
-def test_t8_whole_exponent_of_a_negative_base(device: str) -> None:
+def test_whole_exponent_of_a_negative_base(device: str) -> None:
     for exponent in (2, 2.0, Tensor(2.0, dtype="float64")):
         x = leaf([-2.0])
         y = x**exponent
         assert (y.tolist(), grads(y, x)) == ([4.0], [[-4.0]])
 
 
-def test_t8_zeroth_power_at_zero(device: str) -> None:
+def test_zeroth_power_at_zero(device: str) -> None:
     x = leaf([0.0, 3.0])
     y = x**0
     assert (y.tolist(), grads(y, x)) == ([1.0, 1.0], [[0.0, 0.0]])
 
 
-def test_t6_second_and_third_derivative_of_a_cube(device: str) -> None:
+def test_second_and_third_derivative_of_a_cube(device: str) -> None:
     x = leaf(3.0)
     first = babygrad.grad(x**3, x, create_graph=True)
     second = babygrad.grad(first, x, create_graph=True)
@@ -86,7 +86,7 @@ def test_t6_second_and_third_derivative_of_a_cube(device: str) -> None:
     assert not third.requires_grad
 
 
-def test_t9_masked_division_by_zero(device: str) -> None:
+def test_masked_division_by_zero(device: str) -> None:
     x = leaf([0.0, 2.0])
     y = ops.where(x > 1, 1 / x, x)
     assert grads(y, x) == [[1.0, -0.25]]
@@ -114,7 +114,7 @@ def test_only_what_is_asked_for_is_computed(device: str) -> None:
 # ----- T2 -----
 
 
-def test_t2_shared_operands(device: str) -> None:
+def test_shared_operands(device: str) -> None:
     x = leaf(2.0)
     y = 3 * x
     (2 * y + 5 * y).backward()
@@ -146,7 +146,7 @@ def test_t2_shared_operands(device: str) -> None:
         ("float16", "float16", "float32"),
     ],
 )
-def test_t11_promotion(left, right, expected, device: str) -> None:
+def test_promotion(left, right, expected, device: str) -> None:
     a = Tensor([1, 2], dtype=left)
     b = Tensor([1, 2], dtype=right) if isinstance(right, str) else right
     assert (a + b).dtype == expected
@@ -154,7 +154,7 @@ def test_t11_promotion(left, right, expected, device: str) -> None:
     assert (b * a).dtype == expected
 
 
-def test_t11_integer_division(device: str) -> None:
+def test_integer_division(device: str) -> None:
     a = Tensor([7, -7], dtype="int64")
     assert (a / 2).dtype == "float32"
     assert (a / 2).tolist() == [3.5, -3.5]
@@ -166,7 +166,7 @@ def test_unsigned_minus_a_number(device: str) -> None:
     assert (Tensor([3], dtype="uint8") - 1).tolist() == [2]
 
 
-def test_t23_reflected_operators(device: str) -> None:
+def test_reflected_operators(device: str) -> None:
     def check(result: Tensor, x: Tensor, value: object, gradient: object) -> None:
         assert isinstance(result, Tensor)
         np.testing.assert_allclose(result.data, value)

@@ -186,7 +186,7 @@ def test_heads_are_joined_again_without_a_copy() -> None:
     assert all(g.transpose((1, 2)).data.flags.c_contiguous for g in gradients)
 
 
-def test_t18_a_fully_masked_row_is_zero_with_zero_gradients(device: str, dtype: str) -> None:
+def test_a_fully_masked_row_is_zero_with_zero_gradients(device: str, dtype: str) -> None:
     q, k, v = (
         Tensor(rng.normal(size=(1, 1, 3, 2)), dtype=dtype, requires_grad=True) for _ in range(3)
     )
@@ -202,7 +202,7 @@ def test_t18_a_fully_masked_row_is_zero_with_zero_gradients(device: str, dtype: 
         assert y.data[0, 0, 0].any()
 
 
-def test_t18_minus_infinity_plus_finite_takes_no_part(device: str) -> None:
+def test_minus_infinity_plus_finite_takes_no_part(device: str) -> None:
     q, k, v = (Tensor(rng.normal(size=(2, 2))) for _ in range(3))
     y = attend(q, k, v, Tensor([[1e4, -np.inf], [-np.inf, -1e4]]))
     np.testing.assert_allclose(y.data, v.data, rtol=1e-6)
@@ -220,7 +220,7 @@ def test_errors(device: str) -> None:
         attend(q, q, q, np.ones((2, 2), "int64"))
 
 
-def test_t10_embedding(device: str, dtype: str) -> None:
+def test_embedding(device: str, dtype: str) -> None:
     w = Tensor(rng.normal(size=(4, 2)), dtype=dtype, requires_grad=True)
     ids = np.array([[0, 3, 3], [1, 3, 1]])
     y = ops.embedding(ids, w, padding_idx=1)

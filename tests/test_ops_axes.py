@@ -168,7 +168,7 @@ def test_roll_takes_several_shifts_of_one_axis(shift, axis, device: str) -> None
 
 @pytest.mark.parametrize("name", ["amax", "amin"])
 @pytest.mark.parametrize("method", [False, True])
-def test_t7_amax_and_amin_share_the_gradient_among_ties(
+def test_amax_and_amin_share_the_gradient_among_ties(
     name: str, method: bool, device: str, dtype: str
 ) -> None:
     values = np.array([[1.0, 1.0, 0.0], [2.0, 0.0, 0.0]])

@@ -48,7 +48,7 @@ def test_equality_with_other_objects_is_pythons(device: str) -> None:
         x < "a"  # noqa: B015
 
 
-def test_t12_hash_is_identity(device: str) -> None:
+def test_hash_is_identity(device: str) -> None:
     x, y = Tensor([1.0]), Tensor([1.0])
     assert len({x, y, x}) == 2
     assert {x: 1}[x] == 1
@@ -78,7 +78,7 @@ def test_logic_is_for_bools(call, message: str, device: str) -> None:
         call(Tensor([1.0]))
 
 
-def test_t17_tests_of_floats(device: str, dtype: str) -> None:
+def test_tests_of_floats(device: str, dtype: str) -> None:
     x = Tensor([1.0, math.nan, math.inf, -math.inf], dtype=dtype)
     assert x.isnan().tolist() == [False, True, False, False]
     assert x.isinf().tolist() == [False, False, True, True]

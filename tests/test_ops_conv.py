@@ -57,7 +57,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("size", "kernel", "stride", "padding", "dilation", "groups"), CASES)
-def test_t10_conv2d_and_its_adjoints(
+def test_conv2d_and_its_adjoints(
     size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int,
     device: str, dtype: str,
 ) -> None:  # fmt: skip

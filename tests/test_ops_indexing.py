@@ -44,7 +44,7 @@ INDICES = {
 
 
 @pytest.mark.parametrize("kind", INDICES)
-def test_t10_value_and_gradient(kind: str, device: str, dtype: str) -> None:
+def test_value_and_gradient(kind: str, device: str, dtype: str) -> None:
     index = INDICES[kind]
     reference = index if kind != "empty-list" else np.zeros(0, int)
     expected = X[reference]
@@ -63,7 +63,7 @@ def test_t10_value_and_gradient(kind: str, device: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("kind", INDICES)
-def test_t10_assignment(kind: str, device: str) -> None:
+def test_assignment(kind: str, device: str) -> None:
     index = INDICES[kind]
     expected = X.copy()
     expected[index if kind != "empty-list" else np.zeros(0, int)] = -1.0
@@ -82,7 +82,7 @@ def test_tensors_as_indices(device: str) -> None:
     assert x[:, Tensor([1], dtype="int64")].shape == (3, 1, 5)
 
 
-def test_t10_repeated_and_empty(device: str) -> None:
+def test_repeated_and_empty(device: str) -> None:
     x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
     x[[0, 0, 1]].sum().backward()
     assert x.grad.tolist() == [2, 1, 0]

@@ -37,7 +37,7 @@ def test_writes_into_the_same_memory(symbol: str, device: str, dtype: str) -> No
 
 
 @pytest.mark.parametrize("symbol", OPERATORS)
-def test_t1_leaf_that_requires_grad_is_left_untouched(symbol: str, device: str) -> None:
+def test_leaf_that_requires_grad_is_left_untouched(symbol: str, device: str) -> None:
     w = Tensor([5.0, 7.0], requires_grad=True)
     message = (
         f"{symbol}: this leaf of shape (2,) requires grad and cannot be modified in place "
@@ -53,7 +53,7 @@ def test_t1_leaf_that_requires_grad_is_left_untouched(symbol: str, device: str) 
     assert w.tolist() != [5, 7]
 
 
-def test_t1_saved_input_changed_before_backward(device: str) -> None:
+def test_saved_input_changed_before_backward(device: str) -> None:
     w, x = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True)
     y = w * x
     with babygrad.no_grad():
@@ -65,7 +65,7 @@ def test_t1_saved_input_changed_before_backward(device: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["exp", "sqrt"])
-def test_t1_ops_that_save_their_output(name: str, device: str) -> None:
+def test_ops_that_save_their_output(name: str, device: str) -> None:
     x = Tensor([1.0, 2.0], requires_grad=True)
     y = getattr(ops, name)(x)
     with babygrad.no_grad():
@@ -79,7 +79,7 @@ def test_t1_ops_that_save_their_output(name: str, device: str) -> None:
         y.sum().backward()
 
 
-def test_t1_what_nobody_saved_may_change(device: str) -> None:
+def test_what_nobody_saved_may_change(device: str) -> None:
     x = Tensor([1.0, 2.0], requires_grad=True)
     y = x + 1
     z = y * 2
@@ -90,7 +90,7 @@ def test_t1_what_nobody_saved_may_change(device: str) -> None:
     assert x.grad.tolist() == [2, 2]
 
 
-def test_t1_write_through_a_view(device: str) -> None:
+def test_write_through_a_view(device: str) -> None:
     base = Tensor([[1.0, 2.0], [3.0, 4.0]])
     w = Tensor([[1.0, 1.0], [1.0, 1.0]], requires_grad=True)
     y = w * base

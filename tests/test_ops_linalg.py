@@ -56,7 +56,7 @@ def matmul_equation(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[str, tuple[
 
 
 @pytest.mark.parametrize(("a", "b"), SHAPES)
-def test_t3_matmul_shapes(a, b, device: str, dtype: str) -> None:
+def test_matmul_shapes(a, b, device: str, dtype: str) -> None:
     x, y = values(a, 1, dtype), values(b, 2, dtype)
     equation, lead = matmul_equation(a, b)
     xx = np.broadcast_to(x, lead + a[-2:]) if len(a) > 1 else x
@@ -79,14 +79,14 @@ def test_any_layout(layout, device: str) -> None:
     np.testing.assert_allclose(got.data, naive("mk,kn->mn", x, y), atol=1e-14)
 
 
-def test_t11_integers(device: str) -> None:
+def test_integers(device: str) -> None:
     a = Tensor([[1, 2], [3, 4]], dtype="int64")
     assert (a @ a).dtype == "int64"
     assert (a @ a).tolist() == [[7, 10], [15, 22]]
     assert (a @ Tensor([1.0, 1.0])).tolist() == [3, 7]
 
 
-def test_t6_hessian_of_a_quadratic_form(device: str) -> None:
+def test_hessian_of_a_quadratic_form(device: str) -> None:
     matrix = values((3, 3), 5)
     x = Tensor(values((3,), 6), dtype="float64", requires_grad=True)
     form = x @ Tensor(matrix, dtype="float64") @ x

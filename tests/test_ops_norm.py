@@ -49,7 +49,7 @@ def test_values_follow_the_formula(device: str, dtype: str) -> None:
         np.testing.assert_allclose(actual.data, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_t13_batch_norm_statistics(device: str) -> None:
+def test_batch_norm_statistics(device: str) -> None:
     x = Tensor([[1.0], [2.0], [3.0], [4.0]])
     for unbiased, variance in ((False, 1.025), (True, 1.0666667)):
         layer = nn.BatchNorm1d(1, unbiased=unbiased)
@@ -60,7 +60,7 @@ def test_t13_batch_norm_statistics(device: str) -> None:
         np.testing.assert_allclose(layer.running_var.data, [variance], rtol=1e-6)
 
 
-def test_t13_evaluation_uses_and_never_updates_the_running_statistics(device: str) -> None:
+def test_evaluation_uses_and_never_updates_the_running_statistics(device: str) -> None:
     layer = nn.BatchNorm2d(2)
     layer(Tensor(rng.normal(size=(3, 2, 4, 4))))
     layer.eval()
@@ -197,12 +197,12 @@ def test_errata_batch_norm_buffers_do_not_require_grad(device: str) -> None:
     assert [n for n, _ in layer.named_parameters()] == ["weight", "bias"]
 
 
-def test_t13_one_value_for_each_channel_raises(device: str) -> None:
+def test_one_value_for_each_channel_raises(device: str) -> None:
     with pytest.raises(ValueError, match="has 1 values for each channel"):
         nn.BatchNorm1d(3)(Tensor(np.ones((1, 3))))
 
 
-def test_t13_layer_norm_takes_two_passes(device: str) -> None:
+def test_layer_norm_takes_two_passes(device: str) -> None:
     x = Tensor([[10000.0, 10001.0, 10002.0, 10003.0]])
     expected = np.array([-1.5, -0.5, 0.5, 1.5]) / np.sqrt(1.25 + 1e-5)
     np.testing.assert_allclose(ops.layer_norm(x).data[0], expected, rtol=1e-5)
@@ -222,7 +222,7 @@ def test_errors(device: str) -> None:
         nn.BatchNorm2d(6)(x)
 
 
-def test_t15_dropout(device: str, dtype: str) -> None:
+def test_dropout(device: str, dtype: str) -> None:
     x = Tensor(np.ones((50, 40)), dtype=dtype, requires_grad=True)
     assert ops.dropout(x, 0.0) is x
     assert ops.dropout(x, 0.5, training=False) is x
@@ -245,7 +245,7 @@ def test_t15_dropout(device: str, dtype: str) -> None:
         ops.dropout(x, 1.5)
 
 
-def test_t26_dropout_draws_as_the_book_does_and_nothing_in_evaluation(device: str) -> None:
+def test_dropout_draws_as_the_book_does_and_nothing_in_evaluation(device: str) -> None:
     x = Tensor(np.ones((4, 5)))
     np.random.seed(3)
     expected = np.random.rand(4, 5) <= 0.7

@@ -52,7 +52,7 @@ def mean_without_padding(window: list[Any]) -> float:
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (2, 3, 1), (3, 1, 0)]
 )
-def test_t10_pools_follow_the_definition(
+def test_pools_follow_the_definition(
     kernel: int, stride: int, padding: int, ceil_mode: bool, device: str, dtype: str
 ) -> None:
     x = rng.normal(size=(2, 3, 7, 7)).astype(dtype)
@@ -67,7 +67,7 @@ def test_t10_pools_follow_the_definition(
         np.testing.assert_allclose(y.data, exact, rtol=tolerance, atol=tolerance)
 
 
-def test_t7_a_tie_goes_to_the_first_in_row_major_order(device: str, dtype: str) -> None:
+def test_a_tie_goes_to_the_first_in_row_major_order(device: str, dtype: str) -> None:
     x = Tensor(np.ones((1, 1, 4, 4)), dtype=dtype, requires_grad=True)
     ops.max_pool2d(x, 2).sum().backward()
     expected = np.zeros((4, 4))
@@ -75,14 +75,14 @@ def test_t7_a_tie_goes_to_the_first_in_row_major_order(device: str, dtype: str) 
     np.testing.assert_array_equal(x.grad[0, 0], expected)
 
 
-def test_t7_overlapping_windows_give_all_of_the_upstream_gradient(device: str) -> None:
+def test_overlapping_windows_give_all_of_the_upstream_gradient(device: str) -> None:
     x = Tensor(rng.normal(size=(2, 2, 6, 6)), requires_grad=True)
     y = ops.max_pool2d(x, 3, 1)
     y.sum().backward()
     assert x.grad.sum() == y.size
 
 
-def test_t17_nan_wins_and_padding_never_does(device: str, dtype: str) -> None:
+def test_nan_wins_and_padding_never_does(device: str, dtype: str) -> None:
     x = -np.ones((1, 1, 4, 4))
     assert (ops.max_pool2d(Tensor(x, dtype=dtype), 3, 1, 1).data == -1).all()
     x[0, 0, 2, 1] = np.nan

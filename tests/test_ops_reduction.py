@@ -82,7 +82,7 @@ def test_any_layout(layout, device: str) -> None:
         np.testing.assert_allclose(got.data, expected, atol=1e-12)
 
 
-def test_t11_integers_and_bools(device: str) -> None:
+def test_integers_and_bools(device: str) -> None:
     ints, bools = Tensor([[1, 2], [3, 4]], dtype="int8"), Tensor([True, True], dtype="bool")
     assert (ints.sum().dtype, ints.sum().item()) == ("int64", 10)
     assert (bools.sum().dtype, bools.sum().item()) == ("int64", 2)
@@ -93,7 +93,7 @@ def test_t11_integers_and_bools(device: str) -> None:
     assert ints.argmax().dtype == "int64"
 
 
-def test_t16_float32_sums_do_not_stall(device: str) -> None:
+def test_float32_sums_do_not_stall(device: str) -> None:
     ones = babygrad.from_numpy(np.ones((2**24 + 8, 1), "float32"))
     assert ones.sum().item() == 2**24 + 8
     assert ones.sum(axis=0).tolist() == [2**24 + 8]
@@ -103,7 +103,7 @@ def test_t16_float32_sums_do_not_stall(device: str) -> None:
 # ----- T7, T8, T15, T17 -----
 
 
-def test_t7_ties_share_the_gradient(device: str) -> None:
+def test_ties_share_the_gradient(device: str) -> None:
     x = leaf([1.0, 1.0, 0.0])
     assert grad(x.max(), x) == [0.5, 0.5, 0]
     assert grad(x.max(axis=0), x) == [0.5, 0.5, 0]
@@ -123,14 +123,14 @@ def test_max_of_nan_gives_it_the_gradient(device: str) -> None:
     assert grad(y, x) == [0, 1, 0]
 
 
-def test_t8_product_with_zeros(device: str) -> None:
+def test_product_with_zeros(device: str) -> None:
     x = leaf([2.0, 0.0, 3.0])
     assert grad(x.prod(), x) == [0, 6, 0]
     x = leaf([[0.0, 0.0, 3.0], [2.0, 4.0, 5.0]])
     assert grad(x.prod(axis=1), x) == [[0, 0, 0], [20, 10, 8]]
 
 
-def test_t8_norm_at_zero(device: str) -> None:
+def test_norm_at_zero(device: str) -> None:
     x = leaf([0.0, 0.0])
     assert grad(ops.norm(x), x) == [0, 0]
     assert grad(ops.norm(x) ** 2, x) == [0, 0]
@@ -140,7 +140,7 @@ def test_t8_norm_at_zero(device: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["var", "std"])
-def test_t8_spread_of_one_element_warns(name: str, device: str) -> None:
+def test_spread_of_one_element_warns(name: str, device: str) -> None:
     x = Tensor([[1.0], [2.0]])
     with pytest.warns(RuntimeWarning, match=re.escape(f"{name}: 1 element(s) over axes (1,)")):
         y = getattr(ops, name)(x, axis=1)
@@ -148,7 +148,7 @@ def test_t8_spread_of_one_element_warns(name: str, device: str) -> None:
     assert getattr(ops, name)(x, axis=1, correction=0).tolist() == [0, 0]
 
 
-def test_t13_variance_is_two_pass(device: str) -> None:
+def test_variance_is_two_pass(device: str) -> None:
     x = Tensor([10000.0, 10001.0, 10002.0, 10003.0])
     assert ops.var(x, correction=0).item() == 1.25
 
@@ -179,7 +179,7 @@ def test_variance_without_degrees_of_freedom(correction: float, device: str) -> 
     assert np.isnan(grad(y, x)).all()
 
 
-def test_t15_logsumexp(device: str, dtype: str) -> None:
+def test_logsumexp(device: str, dtype: str) -> None:
     x = Tensor([[-INF, -INF], [INF, 0.0], [-INF, 1.0]], dtype=dtype, requires_grad=True)
     y = ops.logsumexp(x, axis=1)
     assert y.tolist() == [-INF, INF, 1]
@@ -193,7 +193,7 @@ def test_t15_logsumexp(device: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 67])
-def test_t17_nan_at_every_position(length: int, device: str, dtype: str) -> None:
+def test_nan_at_every_position(length: int, device: str, dtype: str) -> None:
     for position in {0, length // 2, length - 1}:
         x = np.arange(length, dtype=dtype)
         x[position] = NAN

@@ -89,7 +89,7 @@ def test_any_layout(case: str, layout: str, device: str) -> None:
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3, 4])
-def test_t10_gradient_of_every_permutation(ndim: int, device: str) -> None:
+def test_gradient_of_every_permutation(ndim: int, device: str) -> None:
     shape = (2, 3, 4, 5)[:ndim]
     for axes in itertools.permutations(range(ndim)):
         x = Tensor(np.zeros(shape), requires_grad=True)
@@ -109,13 +109,13 @@ def test_transpose_of_two_axes_in_the_middle(device: str) -> None:
 @pytest.mark.parametrize(
     "view", [lambda t: t.reshape(-1), lambda t: t.T, lambda t: t.flip(), lambda t: t.squeeze()]
 )
-def test_t10_writing_to_a_view_writes_to_the_base(view, device: str) -> None:
+def test_writing_to_a_view_writes_to_the_base(view, device: str) -> None:
     x = Tensor(np.zeros((2, 1, 3)))
     view(x)[...] = 1.0
     assert x.tolist() == [[[1, 1, 1]], [[1, 1, 1]]]
 
 
-def test_t10_round_trips(device: str) -> None:
+def test_round_trips(device: str) -> None:
     x = Tensor(X)
     assert np.array_equal(ops.concatenate(ops.split(x, 2, 2), 2).data, X)
     assert np.array_equal(ops.concatenate(ops.chunk(x, 2, 1), 1).data, X)

@@ -224,21 +224,21 @@ def test_float32_parameters_keep_float32_values_and_state(device, case):
 
 
 @pytest.mark.parametrize("g", [1e-3, 1.0, 1e6, -5.0])
-def test_t14_adams_first_step_is_lr_times_the_sign(device, g):
+def test_adams_first_step_is_lr_times_the_sign(device, g):
     p = Tensor([0.0], dtype="float64", requires_grad=True)
     p.grad = np.array([g])
     Adam([p], lr=1e-3).step()
     assert p.data[0] == pytest.approx(-1e-3 * np.sign(g), rel=2e-5)
 
 
-def test_t14_eps_is_added_after_the_root(device):
+def test_eps_is_added_after_the_root(device):
     p = Tensor([0.0], dtype="float64", requires_grad=True)
     p.grad = np.array([1.0])
     Adam([p], lr=1.0, eps=1.0).step()
     assert p.data[0] == pytest.approx(-0.5, rel=1e-12)
 
 
-def test_t14_adamw_shrinks_p_and_leaves_g_alone(device):
+def test_adamw_shrinks_p_and_leaves_g_alone(device):
     p = Tensor([2.0], dtype="float64", requires_grad=True)
     p.grad = np.array([0.0])
     optimizer = AdamW([p], lr=0.1, weight_decay=0.5)
@@ -248,7 +248,7 @@ def test_t14_adamw_shrinks_p_and_leaves_g_alone(device):
     assert p.grad[0] == 0.0
 
 
-def test_t14_adams_weight_decay_is_part_of_g(device):
+def test_adams_weight_decay_is_part_of_g(device):
     p = Tensor([2.0], dtype="float64", requires_grad=True)
     p.grad = np.array([0.0])
     optimizer = Adam([p], lr=0.1, weight_decay=0.5)
@@ -256,7 +256,7 @@ def test_t14_adams_weight_decay_is_part_of_g(device):
     assert optimizer.m[p][0] == pytest.approx(0.1 * 0.5 * 2.0, rel=1e-12)
 
 
-def test_t14_sgds_first_momentum_buffer_equals_g(device):
+def test_sgds_first_momentum_buffer_equals_g(device):
     p = Tensor([1.0, 2.0], requires_grad=True)
     p.grad = np.array([3.0, -4.0], np.float32)
     optimizer = SGD([p], lr=0.1, momentum=0.9)
@@ -264,7 +264,7 @@ def test_t14_sgds_first_momentum_buffer_equals_g(device):
     assert optimizer.velocity[p].tolist() == [3.0, -4.0]
 
 
-def test_t14_steps_are_counted_for_each_parameter(device):
+def test_steps_are_counted_for_each_parameter(device):
     late, early = (Tensor([0.0], dtype="float64", requires_grad=True) for _ in range(2))
     optimizer = Adam([late, early], lr=1e-3)
     for _ in range(10):
@@ -277,7 +277,7 @@ def test_t14_steps_are_counted_for_each_parameter(device):
     assert late.data[0] == pytest.approx(-1e-3, rel=1e-6)  # corrected as a first step
 
 
-def test_t14_a_parameter_given_twice_raises():
+def test_a_parameter_given_twice_raises():
     p = Tensor([1.0], requires_grad=True)
     with pytest.raises(ValueError, match=r"SGD: parameter 1, of shape \(1,\), is given twice"):
         SGD([p, p])
@@ -286,7 +286,7 @@ def test_t14_a_parameter_given_twice_raises():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_t14_a_state_dict_round_trip_continues_bit_identically(device, case):
+def test_a_state_dict_round_trip_continues_bit_identically(device, case):
     cls, options, _ = CASES[case]
     through = [Tensor(w, requires_grad=True) for w in start()]
     optimizer = make(cls, through, **options)

@@ -32,7 +32,7 @@ def with_gradients(*gradients, dtype="float64"):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_t14_clip_grad_norm_scales_and_returns_the_norm_before(device, dtype):
+def test_clip_grad_norm_scales_and_returns_the_norm_before(device, dtype):
     params = with_gradients([3.0, 0.0], [[4.0]], dtype=dtype)
     without = Tensor([1.0], requires_grad=True)
     assert clip_grad_norm([*params, without], 1.0) == 5.0
@@ -43,7 +43,7 @@ def test_t14_clip_grad_norm_scales_and_returns_the_norm_before(device, dtype):
     assert without.grad is None
 
 
-def test_t14_clip_grad_norm_leaves_small_and_zero_gradients(device):
+def test_clip_grad_norm_leaves_small_and_zero_gradients(device):
     params = with_gradients([0.3, 0.4])
     assert clip_grad_norm(params, 1.0) == pytest.approx(0.5, rel=1e-15)
     assert params[0].grad.tolist() == [0.3, 0.4]
@@ -54,7 +54,7 @@ def test_t14_clip_grad_norm_leaves_small_and_zero_gradients(device):
 
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
-def test_t14_a_norm_that_is_not_finite_is_reported(device, bad):
+def test_a_norm_that_is_not_finite_is_reported(device, bad):
     params = with_gradients([1.0, bad], [2.0])
     norm = clip_grad_norm(params, 1.0)
     assert math.isnan(norm) if math.isnan(bad) else norm == math.inf

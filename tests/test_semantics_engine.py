@@ -1,4 +1,4 @@
-"""T4 to T6 of the semantic contract: depth, lifetime, second order."""
+"""T4 to T6 of docs/semantics.md: depth, lifetime, second order."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ print("deep enough")
 """
 
 
-def test_t04_two_hundred_thousand_operations(device, twins):
+def test_two_hundred_thousand_operations(device, twins):
     if twins == "native" and device != "cpu:cpp":
         pytest.skip("the engine is one for all devices; its twin in C++ comes with cpu:cpp")
     if twins == "python" and device != "cpu:numpy":
@@ -83,7 +83,7 @@ def test_t04_two_hundred_thousand_operations(device, twins):
     assert run.stdout == "deep enough\n"
 
 
-def test_t04_the_order_of_accumulation_is_deterministic(device):
+def test_the_order_of_accumulation_is_deterministic(device):
     def gradient():
         x = leaf(np.linspace(0.1, 1, 50), "float32")
         y = sum(ops.sin(x * (i + 0.1)) * (1e4 if i % 3 else 1e-4) for i in range(40))
@@ -96,7 +96,7 @@ def test_t04_the_order_of_accumulation_is_deterministic(device):
 # ----- T5: lifetime -----
 
 
-def test_t05_tensors_die_with_their_last_reference(device, dtype, no_gc):
+def test_tensors_die_with_their_last_reference(device, dtype, no_gc):
     x = leaf([1.0, 2.0], dtype)
     h = x.exp()
     y = (h * x).sum()
@@ -115,7 +115,7 @@ def test_t05_tensors_die_with_their_last_reference(device, dtype, no_gc):
     assert all(ref() is None for ref in refs)
 
 
-def test_t05_activations_that_no_gradient_reads_die_at_once(device, dtype, no_gc):
+def test_activations_that_no_gradient_reads_die_at_once(device, dtype, no_gc):
     x = leaf([1.0, 2.0], dtype)
     h = x + 1
     y = (h + 2).sum()
@@ -126,7 +126,7 @@ def test_t05_activations_that_no_gradient_reads_die_at_once(device, dtype, no_gc
     np.testing.assert_array_equal(x.grad, [1, 1])
 
 
-def test_t05_activations_are_freed_during_backward(device, dtype, no_gc):
+def test_activations_are_freed_during_backward(device, dtype, no_gc):
     alive = []
 
     class Probe(babygrad.Function):
@@ -151,7 +151,7 @@ def test_t05_activations_are_freed_during_backward(device, dtype, no_gc):
     assert alive == [False]
 
 
-def test_t05_grad_stays_on_leaves_and_on_tensors_that_are_held(device, dtype):
+def test_grad_stays_on_leaves_and_on_tensors_that_are_held(device, dtype):
     x = leaf([1.0, 2.0], dtype)
     h = x * 3
     (h * h).sum().backward()
@@ -159,7 +159,7 @@ def test_t05_grad_stays_on_leaves_and_on_tensors_that_are_held(device, dtype):
     np.testing.assert_array_equal(x.grad, [18, 36])
 
 
-def test_t05_a_second_backward_raises_and_retain_graph_allows_it(device, dtype):
+def test_a_second_backward_raises_and_retain_graph_allows_it(device, dtype):
     x = leaf([1.0, 2.0], dtype)
     y = (x * x).sum()
     y.backward(retain_graph=True)
@@ -170,7 +170,7 @@ def test_t05_a_second_backward_raises_and_retain_graph_allows_it(device, dtype):
     np.testing.assert_array_equal(x.grad, [4, 8])
 
 
-def test_t05_a_graph_that_shares_a_freed_part_raises_before_any_gradient(device, dtype):
+def test_a_graph_that_shares_a_freed_part_raises_before_any_gradient(device, dtype):
     x, w = leaf([1.0, 2.0], dtype), leaf([1.0, 1.0], dtype)
     h = x.exp()
     h.sum().backward()
@@ -181,7 +181,7 @@ def test_t05_a_graph_that_shares_a_freed_part_raises_before_any_gradient(device,
     assert x.grad is None
 
 
-def test_t05_no_parents_inside_no_grad(device, dtype):
+def test_no_parents_inside_no_grad(device, dtype):
     x = leaf([1.0, 2.0], dtype)
     with no_grad():
         y = x * x + 1
@@ -192,7 +192,7 @@ def test_t05_no_parents_inside_no_grad(device, dtype):
         y.sum().backward()
 
 
-def test_t05_an_exception_inside_backward_leaves_the_engine_usable(device, dtype):
+def test_an_exception_inside_backward_leaves_the_engine_usable(device, dtype):
     class Broken(babygrad.Function):
         def forward(self, a):
             return a.copy()
@@ -210,7 +210,7 @@ def test_t05_an_exception_inside_backward_leaves_the_engine_usable(device, dtype
     np.testing.assert_array_equal(x.grad, [2, 4])
 
 
-def test_t05_no_grad_ends_with_an_exception(device):
+def test_no_grad_ends_with_an_exception(device):
     with pytest.raises(ZeroDivisionError), no_grad():
         raise ZeroDivisionError
     assert babygrad.is_grad_enabled()
@@ -219,7 +219,7 @@ def test_t05_no_grad_ends_with_an_exception(device):
 # ----- T6: second order -----
 
 
-def test_t06_powers_and_exponentials(device):
+def test_powers_and_exponentials(device):
     x = leaf(3.0, "float64")
     y = x**3
     (first,) = babygrad.grad(y, [x], create_graph=True)
@@ -232,7 +232,7 @@ def test_t06_powers_and_exponentials(device):
     assert second.item() == pytest.approx(3630.8591, abs=2e-4)
 
 
-def test_t06_cube_has_a_third_and_a_fourth_derivative(device):
+def test_cube_has_a_third_and_a_fourth_derivative(device):
     x = leaf(3.0, "float64")
     derivative, values = x**3, []
     for _ in range(3):
@@ -241,7 +241,7 @@ def test_t06_cube_has_a_third_and_a_fourth_derivative(device):
     assert values == [27, 18, 6]
 
 
-def test_t06_grad_without_create_graph_is_a_constant_and_writes_nowhere(device, dtype):
+def test_grad_without_create_graph_is_a_constant_and_writes_nowhere(device, dtype):
     x = leaf([1.0, 2.0], dtype)
     h = x * x
     found = babygrad.grad((h * h).sum(), [x, h])
@@ -252,7 +252,7 @@ def test_t06_grad_without_create_graph_is_a_constant_and_writes_nowhere(device, 
     assert h.grad is None
 
 
-def test_t06_relu_has_the_second_derivative_zero(device, dtype):
+def test_relu_has_the_second_derivative_zero(device, dtype):
     x = leaf([-1.0, 0.0, 2.0], dtype)
     first = babygrad.grad(ops.relu(x).sum(), x, create_graph=True)
     np.testing.assert_array_equal(first.data, [0, 0, 1])
@@ -262,7 +262,7 @@ def test_t06_relu_has_the_second_derivative_zero(device, dtype):
         assert second is None or not second.data.any()
 
 
-def test_t06_the_hessian_of_a_quadratic_form(device):
+def test_the_hessian_of_a_quadratic_form(device):
     rng = np.random.default_rng(3)
     matrix = rng.normal(size=(4, 4))
     x, a = leaf(rng.normal(size=4), "float64"), Tensor(matrix, dtype="float64")

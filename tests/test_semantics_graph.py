@@ -1,4 +1,4 @@
-"""T1 to T3 of the semantic contract: in-place writes, shared tensors, broadcasting."""
+"""T1 to T3 of docs/semantics.md: in-place writes, shared tensors, broadcasting."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def leaf(values, dtype):
 # ----- T1: in-place -----
 
 
-def test_t01_a_saved_input_that_changed_stops_backward_before_any_gradient(device, dtype):
+def test_a_saved_input_that_changed_stops_backward_before_any_gradient(device, dtype):
     w, x, v = (leaf([1.0, 2.0], dtype) for _ in range(3))
     y = (w * x + v).sum()
     with no_grad():
@@ -38,7 +38,7 @@ def test_t01_a_saved_input_that_changed_stops_backward_before_any_gradient(devic
 
 
 @pytest.mark.parametrize("name", ["exp", "sqrt", "tanh", "sigmoid", "softmax"])
-def test_t01_ops_that_save_their_output(device, dtype, name):
+def test_ops_that_save_their_output(device, dtype, name):
     op = getattr(ops, name)
     x = leaf([0.25, 1.0], dtype)
     y = op(x)
@@ -68,7 +68,7 @@ def test_t01_ops_that_save_their_output(device, dtype, name):
         lambda x: x[0],
     ],
 )
-def test_t01_mutating_what_nobody_saved_never_raises(device, dtype, forward):
+def test_mutating_what_nobody_saved_never_raises(device, dtype, forward):
     x = leaf([1.0, 2.0], dtype)
     y = forward(x)
     with no_grad():
@@ -77,7 +77,7 @@ def test_t01_mutating_what_nobody_saved_never_raises(device, dtype, forward):
     assert x.grad.shape == (2,)
 
 
-def test_t01_a_product_saves_only_what_its_gradients_read(device, dtype):
+def test_a_product_saves_only_what_its_gradients_read(device, dtype):
     x, c = leaf([1.0, 2.0], dtype), Tensor([3.0, 4.0], dtype=dtype)
     y = x * c
     with no_grad():
@@ -89,7 +89,7 @@ def test_t01_a_product_saves_only_what_its_gradients_read(device, dtype):
 @pytest.mark.parametrize(
     "view", [lambda x: x[0], lambda x: x.reshape(4), lambda x: x.transpose(), lambda x: x[:, ::-1]]
 )
-def test_t01_a_write_through_a_view_counts_for_its_base(device, dtype, view):
+def test_a_write_through_a_view_counts_for_its_base(device, dtype, view):
     w = leaf([[1.0, 2.0], [3.0, 4.0]], dtype)
     y = (w * w).sum()
     with no_grad():
@@ -100,7 +100,7 @@ def test_t01_a_write_through_a_view_counts_for_its_base(device, dtype, view):
         y.backward()
 
 
-def test_t01_a_write_to_the_base_counts_for_its_views(device, dtype):
+def test_a_write_to_the_base_counts_for_its_views(device, dtype):
     w = leaf([[1.0, 2.0], [3.0, 4.0]], dtype)
     row = w[0]
     y = (row * row).sum()
@@ -111,7 +111,7 @@ def test_t01_a_write_to_the_base_counts_for_its_views(device, dtype):
 
 
 @pytest.mark.parametrize("operator", ["+=", "-=", "*=", "/=", "**=", "[]="])
-def test_t01_in_place_on_a_leaf_that_requires_grad(device, dtype, operator):
+def test_in_place_on_a_leaf_that_requires_grad(device, dtype, operator):
     w = leaf([1.0, 2.0], dtype)
     before = w.data.copy()
     statement = "w[0] = 5.0" if operator == "[]=" else f"w {operator} 2"
@@ -120,7 +120,7 @@ def test_t01_in_place_on_a_leaf_that_requires_grad(device, dtype, operator):
     np.testing.assert_array_equal(w.data, before)
 
 
-def test_t01_assigning_data_counts_as_a_write(device, dtype):
+def test_assigning_data_counts_as_a_write(device, dtype):
     w = leaf([1.0, 2.0], dtype)
     y = (w * w).sum()
     w.data = w.data - 1
@@ -128,7 +128,7 @@ def test_t01_assigning_data_counts_as_a_write(device, dtype):
         y.backward()
 
 
-def test_t01_an_optimizer_step_between_forward_and_backward_is_noticed(device, dtype):
+def test_an_optimizer_step_between_forward_and_backward_is_noticed(device, dtype):
     from babygrad.optim import SGD
 
     w = leaf([1.0, 2.0], dtype)
@@ -139,7 +139,7 @@ def test_t01_an_optimizer_step_between_forward_and_backward_is_noticed(device, d
         y.backward()
 
 
-def test_t01_in_place_in_a_graph_is_a_new_tensor(device, dtype):
+def test_in_place_in_a_graph_is_a_new_tensor(device, dtype):
     x = leaf([1.0, 2.0], dtype)
     y = x * 3
     old = y
@@ -152,7 +152,7 @@ def test_t01_in_place_in_a_graph_is_a_new_tensor(device, dtype):
 # ----- T2: sharing -----
 
 
-def test_t02_shared_tensors(device, dtype):
+def test_shared_tensors(device, dtype):
     x = leaf(2.0, dtype)
     y = 3 * x
     (2 * y + 5 * y).backward()
@@ -167,13 +167,13 @@ def test_t02_shared_tensors(device, dtype):
         assert x.grad == expected
 
 
-def test_t02_equal_leaves_are_two_leaves(device, dtype):
+def test_equal_leaves_are_two_leaves(device, dtype):
     a, b = leaf(3.0, dtype), leaf(3.0, dtype)
     (a + b).backward()
     assert (a.grad, b.grad) == (1, 1)
 
 
-def test_t02_independent_passes_accumulate_and_zero_grad_forgets(device, dtype):
+def test_independent_passes_accumulate_and_zero_grad_forgets(device, dtype):
     from babygrad import nn
 
     x = leaf([1.0, 2.0], dtype)
@@ -189,7 +189,7 @@ def test_t02_independent_passes_accumulate_and_zero_grad_forgets(device, dtype):
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Lion", "Muon"])
-def test_t02_a_parameter_not_in_the_loss_is_skipped(device, dtype, name):
+def test_a_parameter_not_in_the_loss_is_skipped(device, dtype, name):
     from babygrad import optim
 
     used, unused = leaf([[1.0, 2.0]], dtype), leaf([[3.0, 4.0]], dtype)
@@ -216,7 +216,7 @@ STEPS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS)
-def test_t02_random_graphs_agree_with_forward_derivatives(steps):
+def test_random_graphs_agree_with_forward_derivatives(steps):
     with babygrad.device("cpu:numpy"):
         a, b = leaf(0.7, "float64"), leaf(-0.4, "float64")
         tensors = [a, b]
@@ -278,7 +278,7 @@ def reduced(upstream, shape):
 @given(
     case=SHAPES, name=st.sampled_from(["add", "subtract", "multiply", "maximum", "where", "power"])
 )
-def test_t03_any_two_shapes_up_to_rank_4(case, name):
+def test_any_two_shapes_up_to_rank_4(case, name):
     sizes, ones_a, ones_b, cut_a, cut_b = case
     # At most one of the two has fewer axes.
     shape_a = [1 if one else n for n, one in zip(sizes, ones_a, strict=True)]
@@ -312,7 +312,7 @@ def test_t03_any_two_shapes_up_to_rank_4(case, name):
     ("s", "t"),
     [((), (2, 3)), ((1,), (4,)), ((3, 1), (1, 4)), ((0, 3), (3,)), ((2, 3), ()), ((1, 1), ())],
 )
-def test_t03_listed_shapes(device, dtype, s, t):
+def test_listed_shapes(device, dtype, s, t):
     a, b = leaf(np.full(s, 2.0), dtype), leaf(np.full(t, 3.0), dtype)
     out = a * b
     out.backward()
@@ -321,7 +321,7 @@ def test_t03_listed_shapes(device, dtype, s, t):
     assert a.grad.dtype == b.grad.dtype == np.dtype(dtype)
 
 
-def test_t03_a_scalar_operand(device, dtype):
+def test_a_scalar_operand(device, dtype):
     a = leaf([1.0, 2.0], dtype)
     (3 * a + 1).sum().backward()
     np.testing.assert_array_equal(a.grad, [3, 3])
@@ -339,7 +339,7 @@ def test_t03_a_scalar_operand(device, dtype):
         ((2, 0), (0, 3)),
     ],
 )
-def test_t03_matmul(device, dtype, s, t):
+def test_matmul(device, dtype, s, t):
     rng = np.random.default_rng(1)
     x, y = rng.integers(-3, 4, s).astype("float64"), rng.integers(-3, 4, t).astype("float64")
     a, b = leaf(x, dtype), leaf(y, dtype)
@@ -356,7 +356,7 @@ def test_t03_matmul(device, dtype, s, t):
     np.testing.assert_array_equal(b.grad, gb)
 
 
-def test_t03_tensor_bounds_of_clamp(device, dtype):
+def test_tensor_bounds_of_clamp(device, dtype):
     x, low = leaf([[1.0, 5.0, -2.0], [0.0, 9.0, 3.0]], dtype), leaf([0.5, 6.0, 0.0], dtype)
     out = ops.clamp(x, low, 7.0)
     np.testing.assert_array_equal(out.data, [[1, 6, 0], [0.5, 7, 3]])

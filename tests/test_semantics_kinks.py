@@ -1,4 +1,4 @@
-"""T7 to T9 of the semantic contract: ties, subgradients and masked branches."""
+"""T7 to T9 of docs/semantics.md: ties, subgradients and masked branches."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def gradient(f, x, dtype, upstream=None):
 # ----- T7: ties -----
 
 
-def test_t07_max_and_min_over_all_share_equally(device, dtype):
+def test_max_and_min_over_all_share_equally(device, dtype):
     np.testing.assert_array_equal(gradient(ops.max, [1, 1, 0], dtype), [0.5, 0.5, 0])
     np.testing.assert_array_equal(
         gradient(ops.min, [1, 0, 0, 0], dtype), np.array([0, 1, 1, 1], dtype) / 3
     )
 
 
-def test_t07_max_and_min_along_an_axis_share_equally(device, dtype):
+def test_max_and_min_along_an_axis_share_equally(device, dtype):
     x = [[2, 2, 1], [0, 3, 3]]
     for f in (lambda t: ops.max(t, axis=1), lambda t: t.max(axes=1), lambda t: t.max(1)):
         np.testing.assert_array_equal(gradient(f, x, dtype, [1, 10]), [[0.5, 0.5, 0], [0, 5, 5]])
@@ -47,7 +47,7 @@ def test_t07_max_and_min_along_an_axis_share_equally(device, dtype):
 
 
 @pytest.mark.parametrize("name", ["maximum", "minimum"])
-def test_t07_maximum_gives_half_to_each(device, dtype, name):
+def test_maximum_gives_half_to_each(device, dtype, name):
     a, b = leaf([1, 2, 3], dtype), leaf([1, 3, 2], dtype)
     getattr(ops, name)(a, b).backward(np.array([1, 10, 100], dtype))
     first = [0.5, 0, 100] if name == "maximum" else [0.5, 10, 0]
@@ -56,13 +56,13 @@ def test_t07_maximum_gives_half_to_each(device, dtype, name):
     np.testing.assert_array_equal(gradient(lambda x: getattr(ops, name)(x, x), [4.0], dtype), [1])
 
 
-def test_t07_argmax_gives_the_first(device, dtype):
+def test_argmax_gives_the_first(device, dtype):
     x = Tensor([[1, 5, 5], [7, 7, 0]], dtype=dtype)
     np.testing.assert_array_equal(ops.argmax(x, 1).data, [1, 0])
     np.testing.assert_array_equal(ops.argmin(Tensor([3, 1, 1], dtype=dtype)).data, 1)
 
 
-def test_t07_max_pool_gives_all_to_the_first(device, dtype):
+def test_max_pool_gives_all_to_the_first(device, dtype):
     x = np.zeros((1, 1, 4, 4))
     x[0, 0, 2, 3] = 1
     found = gradient(lambda t: ops.max_pool2d(t, 2), x, dtype)
@@ -81,7 +81,7 @@ def test_t07_max_pool_gives_all_to_the_first(device, dtype):
         lambda t: ops.max_pool2d(t.reshape(1, 1, 4, 6), 2),
     ],
 )
-def test_t07_no_gradient_is_lost_or_made(device, f):
+def test_no_gradient_is_lost_or_made(device, f):
     x = np.random.default_rng(0).integers(0, 3, (4, 6))
     t = leaf(x, "float64")
     out = f(t)
@@ -94,7 +94,7 @@ def test_t07_no_gradient_is_lost_or_made(device, f):
     assert t.grad.sum() == pytest.approx(expected, rel=1e-14)
 
 
-def test_t07_nested_maxima(device, dtype):
+def test_nested_maxima(device, dtype):
     def f(x):
         for _ in range(2):
             x = ops.concatenate([ops.max(x).reshape(1), x])
@@ -128,21 +128,21 @@ def test_t07_nested_maxima(device, dtype):
         (ops.round, [0.5, 1.5], [0, 0]),
     ],
 )  # fmt: skip
-def test_t08_gradients_at_kinks_and_poles(device, dtype, f, x, expected):
+def test_gradients_at_kinks_and_poles(device, dtype, f, x, expected):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_array_equal(gradient(f, x, dtype), expected)
 
 
 @pytest.mark.parametrize("f", [ops.sqrt, ops.log, ops.rsqrt, ops.log2, ops.reciprocal])
-def test_t08_a_zero_upstream_gradient_stays_zero_at_a_pole(device, dtype, f):
+def test_a_zero_upstream_gradient_stays_zero_at_a_pole(device, dtype, f):
     x = leaf([0, 4], dtype)
     f(x).backward(np.array([0, 1], dtype))
     assert x.grad[0] == 0
     assert np.isfinite(x.grad).all()
 
 
-def test_t08_power_of_two_tensors(device, dtype):
+def test_power_of_two_tensors(device, dtype):
     a, b = leaf([0, 0, 0, 0, 2], dtype), leaf([0, 1, 2, 0.5, 3], dtype)
     (a**b).backward()
     # at 0 ** 0.5 the derivative is infinite
@@ -150,7 +150,7 @@ def test_t08_power_of_two_tensors(device, dtype):
     np.testing.assert_allclose(b.grad, [0, 0, 0, 0, 8 * math.log(2)], rtol=1e-6)
 
 
-def test_t08_a_negative_base_with_a_whole_exponent(device, dtype):
+def test_a_negative_base_with_a_whole_exponent(device, dtype):
     a = leaf([-2.0], dtype)
     y = a ** Tensor([2.0], dtype=dtype)
     assert y.item() == 4
@@ -163,7 +163,7 @@ def test_t08_a_negative_base_with_a_whole_exponent(device, dtype):
 
 
 @pytest.mark.parametrize("f", [ops.var, ops.std])
-def test_t08_variance_of_one_element_warns(device, dtype, f):
+def test_variance_of_one_element_warns(device, dtype, f):
     x = Tensor([[3.0], [4.0]], dtype=dtype)
     with pytest.warns(RuntimeWarning, match=r"axes \(1,\)"):
         y = f(x, axis=1)
@@ -173,7 +173,7 @@ def test_t08_variance_of_one_element_warns(device, dtype, f):
         np.testing.assert_array_equal(f(x, axis=1, correction=0).data, [0, 0])
 
 
-def test_t08_prod_of_zeros_has_the_right_second_derivative(device):
+def test_prod_of_zeros_has_the_right_second_derivative(device):
     import babygrad
 
     x = leaf([0.0, 2.0, 3.0], "float64")
@@ -186,7 +186,7 @@ def test_t08_prod_of_zeros_has_the_right_second_derivative(device):
 # ----- T9: where -----
 
 
-def test_t09_the_branch_not_taken_has_no_gradient(device, dtype):
+def test_the_branch_not_taken_has_no_gradient(device, dtype):
     def f(x):
         return ops.where(x < 1, x, ops.sqrt(x))
 
@@ -208,7 +208,7 @@ def test_t09_the_branch_not_taken_has_no_gradient(device, dtype):
         lambda x: ops.exp(1 / x),
     ],
 )
-def test_t09_poles_behind_a_mask(device, dtype, pole):
+def test_poles_behind_a_mask(device, dtype, pole):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = gradient(lambda x: ops.where(x < 1, x * 3, pole(x)), [0.0, 0.5], dtype)
@@ -216,7 +216,7 @@ def test_t09_poles_behind_a_mask(device, dtype, pole):
 
 
 @pytest.mark.parametrize("value", [INF, -INF, NAN])
-def test_t09_a_value_not_taken_does_not_reach_the_gradient(device, dtype, value):
+def test_a_value_not_taken_does_not_reach_the_gradient(device, dtype, value):
     a, b = leaf([1.0, value], dtype), leaf([value, 2.0], dtype)
     y = ops.where([True, False], a, b)
     np.testing.assert_array_equal(y.data, [1, 2])

@@ -1,4 +1,4 @@
-"""T13 to T15 and T18 of the semantic contract: layers, optimizers, losses, masks."""
+"""T13 to T15 and T18 of docs/semantics.md: layers, optimizers, losses, masks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def close(got, expected, dtype, scale=1.0):
 
 
 @pytest.mark.parametrize(("unbiased", "running"), [(False, 1.025), (True, 0.9 + 0.1 * 5 / 3)])
-def test_t13_batch_norm_statistics(device, dtype, unbiased, running):
+def test_batch_norm_statistics(device, dtype, unbiased, running):
     layer = nn.BatchNorm1d(1, momentum=0.1, eps=1e-5, dtype=dtype, unbiased=unbiased)
     y = layer(Tensor([[1.0], [2.0], [3.0], [4.0]], dtype=dtype))
     close(y.data[:, 0], (np.arange(1, 5) - 2.5) / math.sqrt(1.25 + 1e-5), dtype)
@@ -45,7 +45,7 @@ def test_t13_batch_norm_statistics(device, dtype, unbiased, running):
     close(layer.running_var.data, [running], dtype)
 
 
-def test_t13_eval_uses_and_keeps_the_running_statistics(device, dtype):
+def test_eval_uses_and_keeps_the_running_statistics(device, dtype):
     layer = nn.BatchNorm1d(2, dtype=dtype)
     layer(Tensor(np.random.default_rng(0).normal(3, 2, (8, 2)), dtype=dtype))
     mean, var = layer.running_mean.numpy(), layer.running_var.numpy()
@@ -61,12 +61,12 @@ def test_t13_eval_uses_and_keeps_the_running_statistics(device, dtype):
 @pytest.mark.parametrize(
     ("layer", "shape"), [("BatchNorm1d", (1, 3)), ("BatchNorm2d", (1, 3, 1, 1))]
 )
-def test_t13_one_value_per_channel_raises(device, layer, shape):
+def test_one_value_per_channel_raises(device, layer, shape):
     with pytest.raises(ValueError, match="at least 2"):
         getattr(nn, layer)(3)(Tensor(np.ones(shape)))
 
 
-def test_t13_variance_takes_two_passes(device):
+def test_variance_takes_two_passes(device):
     row = [10000.0, 10001.0, 10002.0, 10003.0]
     expected = (np.arange(4) - 1.5) / math.sqrt(1.25 + 1e-5)
     np.testing.assert_allclose(ops.layer_norm(Tensor([row])).data[0], expected, rtol=1e-5)
@@ -81,7 +81,7 @@ def test_t13_variance_takes_two_passes(device):
 
 
 @pytest.mark.parametrize("g", [1e-3, 1.0, 1e4])
-def test_t14_the_first_step_of_adam(device, dtype, g):
+def test_the_first_step_of_adam(device, dtype, g):
     w = leaf([1.0, 1.0], dtype)
     w.grad = np.array([g, -g], dtype)
     babygrad.optim.Adam([w], lr=1e-3).step()
@@ -89,7 +89,7 @@ def test_t14_the_first_step_of_adam(device, dtype, g):
     np.testing.assert_allclose(moved, [-1e-3, 1e-3], rtol=2e-4)
 
 
-def test_t14_clipping_returns_the_norm_before(device, dtype):
+def test_clipping_returns_the_norm_before(device, dtype):
     w = leaf([0.0, 0.0], dtype)
     w.grad = np.array([3.0, 4.0], dtype)
     assert babygrad.optim.clip_grad_norm([w], 1.0) == pytest.approx(5)
@@ -103,7 +103,7 @@ def test_t14_clipping_returns_the_norm_before(device, dtype):
         babygrad.optim.clip_grad_norm([w], 1.0, error_if_nonfinite=True)
 
 
-def test_t14_a_parameter_listed_twice_raises(device):
+def test_a_parameter_listed_twice_raises(device):
     w = leaf([1.0])
     with pytest.raises(ValueError, match="twice"):
         babygrad.optim.SGD([w, w], lr=0.1)
@@ -114,14 +114,14 @@ def test_t14_a_parameter_listed_twice_raises(device):
 
 @pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss", "bce_with_logits", "kl_div"])
 @pytest.mark.parametrize(("s", "t"), [((100, 1), (100,)), ((1,), ()), ((2, 3), (3, 2))])
-def test_t15_losses_do_not_broadcast(device, name, s, t):
+def test_losses_do_not_broadcast(device, name, s, t):
     with pytest.raises(ValueError, match=f"{name}.*must be equal") as caught:
         getattr(ops, name)(Tensor(np.zeros(s)), Tensor(np.zeros(t)))
     assert str(s) in str(caught.value)
     assert str(t) in str(caught.value)
 
 
-def test_t15_cross_entropy_far_out(device, dtype):
+def test_cross_entropy_far_out(device, dtype):
     x = leaf([[1e4, 0.0]], dtype)
     loss = ops.cross_entropy(x, [1])
     assert loss.item() == 10000
@@ -131,14 +131,14 @@ def test_t15_cross_entropy_far_out(device, dtype):
 
 
 @pytest.mark.parametrize("label", [3, -1, 100, 1.5, NAN])
-def test_t15_labels_are_checked(device, label):
+def test_labels_are_checked(device, label):
     labels = np.array([0, label, 2])
     with pytest.raises((ValueError, IndexError), match=r"at position \(1,\)") as caught:
         ops.cross_entropy(Tensor(np.zeros((3, 3))), labels)
     assert str(label) in str(caught.value)
 
 
-def test_t15_any_class_axis_and_whole_floats(device, dtype):
+def test_any_class_axis_and_whole_floats(device, dtype):
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(4, 3, 5)), rng.integers(0, 3, (4, 5))
     shifted = x - x.max(1, keepdims=True)
@@ -150,7 +150,7 @@ def test_t15_any_class_axis_and_whole_floats(device, dtype):
     close(ops.cross_entropy(last, labels, axis=-1).item(), expected, dtype, 2)
 
 
-def test_t15_ignored_labels_do_not_count(device, dtype):
+def test_ignored_labels_do_not_count(device, dtype):
     x = leaf(np.random.default_rng(0).normal(size=(4, 3)), dtype)
     some = ops.cross_entropy(x, [0, -100, 2, -100])
     close(some.item(), ops.cross_entropy(x[::2], [0, 2]).item(), dtype, 2)
@@ -160,7 +160,7 @@ def test_t15_ignored_labels_do_not_count(device, dtype):
     assert math.isnan(ops.cross_entropy(x, [7] * 4, ignore_index=7).item())
 
 
-def test_t15_bce_with_logits_is_stable(device, dtype):
+def test_bce_with_logits_is_stable(device, dtype):
     x = leaf([1000.0, -1000.0, 1000.0, -1000.0], dtype)
     y = ops.bce_with_logits(x, Tensor([0.0, 1.0, 1.0, 0.0], dtype=dtype), reduction="none")
     np.testing.assert_array_equal(y.data, [1000, 1000, 0, 0])
@@ -168,7 +168,7 @@ def test_t15_bce_with_logits_is_stable(device, dtype):
     np.testing.assert_array_equal(x.grad, [1, -1, 0, 0])
 
 
-def test_t15_logsumexp_of_infinities(device, dtype):
+def test_logsumexp_of_infinities(device, dtype):
     x = leaf([[-INF, -INF], [INF, 0.0], [-INF, 3.0]], dtype)
     y = ops.logsumexp(x, axis=1)
     np.testing.assert_array_equal(y.data, [-INF, INF, 3])
@@ -176,7 +176,7 @@ def test_t15_logsumexp_of_infinities(device, dtype):
     np.testing.assert_array_equal(x.grad[[0, 2]], [[0, 0], [0, 1]])
 
 
-def test_t15_stable_activations(device, dtype):
+def test_stable_activations(device, dtype):
     x = Tensor([1000.0, -1000.0], dtype=dtype)
     np.testing.assert_array_equal(ops.sigmoid(x).data, [1, 0])
     np.testing.assert_array_equal(ops.softplus(x).data, [1000, 0])
@@ -189,7 +189,7 @@ def test_t15_stable_activations(device, dtype):
         assert np.isfinite(t.grad).all()
 
 
-def test_t15_dropout(device, dtype):
+def test_dropout(device, dtype):
     x = leaf(np.ones((50, 40)), dtype)
     assert ops.dropout(x, 0.0) is x
     assert not ops.dropout(x, 1.0).data.any()
@@ -207,7 +207,7 @@ def test_t15_dropout(device, dtype):
     babygrad.manual_seed(None)
 
 
-def test_t15_dropout_in_eval_draws_nothing(device):
+def test_dropout_in_eval_draws_nothing(device):
     layer = nn.Dropout(0.5).eval()
     babygrad.manual_seed(3)
     before = babygrad.random.get_state()
@@ -217,7 +217,7 @@ def test_t15_dropout_in_eval_draws_nothing(device):
     babygrad.manual_seed(None)
 
 
-def test_t15_initial_weights(device):
+def test_initial_weights(device):
     """Kaiming uniform with gain sqrt(2): variance 2 / fan_in; the same values for a seed."""
     babygrad.manual_seed(1)
     weight = nn.Linear(400, 300).weight.data
@@ -234,7 +234,7 @@ def test_t15_initial_weights(device):
 
 
 @pytest.mark.parametrize("additive", [False, True])
-def test_t18_a_row_that_sees_nothing(device, dtype, additive):
+def test_a_row_that_sees_nothing(device, dtype, additive):
     rng = np.random.default_rng(0)
     q, k, v = (leaf(rng.normal(size=(1, 2, 3, 4)), dtype) for _ in range(3))
     visible = np.array([[True, False, True], [False, False, False], [True, True, True]])
@@ -253,7 +253,7 @@ def test_t18_a_row_that_sees_nothing(device, dtype, additive):
     assert q.grad[:, :, 0].any()
 
 
-def test_t18_training_with_a_masked_row_stays_finite(device):
+def test_training_with_a_masked_row_stays_finite(device):
     babygrad.manual_seed(0)
     model = nn.MultiHeadAttention(8, 2)
     optimizer = babygrad.optim.Adam(model.parameters(), lr=0.01)
@@ -268,7 +268,7 @@ def test_t18_training_with_a_masked_row_stays_finite(device):
     babygrad.manual_seed(None)
 
 
-def test_t18_minus_infinity_plus_finite(device, dtype):
+def test_minus_infinity_plus_finite(device, dtype):
     y = Tensor([-INF, -INF], dtype=dtype) + Tensor([5.0, -1e30], dtype=dtype)
     assert y.tolist() == [-INF, -INF]
     with no_grad():

@@ -1,4 +1,4 @@
-"""T16, T17, T19 and T20 of the semantic contract: sums, NaN and infinity, denormals, agreement."""
+"""T16, T17, T19 and T20 of docs/semantics.md: sums, NaN and infinity, denormals, agreement."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INF, NAN = math.inf, math.nan
 
 
 @pytest.mark.slow
-def test_t16_a_sum_of_2_to_the_25_ones(device):
+def test_a_sum_of_2_to_the_25_ones(device):
     ones = babygrad.from_numpy(np.broadcast_to(np.float32(1), (2**25, 2)).copy())
     with no_grad():
         np.testing.assert_array_equal(ops.summation(ones, axes=0).data, [2.0**25, 2.0**25])
@@ -33,7 +33,7 @@ def test_t16_a_sum_of_2_to_the_25_ones(device):
 
 
 @pytest.mark.slow
-def test_t16_the_mean_of_ten_million_rows(device):
+def test_the_mean_of_ten_million_rows(device):
     values = np.random.default_rng(0).uniform(250, 320, (10_000_000, 1)).astype("float32")
     exact = values.astype("float64").mean()
     with no_grad():
@@ -42,12 +42,12 @@ def test_t16_the_mean_of_ten_million_rows(device):
         assert ops.mean(x).item() == pytest.approx(exact, rel=1e-6)
 
 
-def test_t16_a_million_pixels(device):
+def test_a_million_pixels(device):
     x = Tensor.ones(1_000_000, requires_grad=False) / 255
     assert x.sum().item() == pytest.approx(3921.57, abs=0.01)
 
 
-def test_t16_dot_and_matmul_over_a_million(device):
+def test_dot_and_matmul_over_a_million(device):
     n = 1_000_000
     a = np.random.default_rng(0).uniform(0, 1, n).astype("float32")
     b = np.random.default_rng(1).uniform(0, 1, n).astype("float32")
@@ -59,7 +59,7 @@ def test_t16_dot_and_matmul_over_a_million(device):
     assert (x * y).sum().item() == pytest.approx(exact, rel=1e-6)
 
 
-def test_t16_softmax_denominators_and_loss_means(device):
+def test_softmax_denominators_and_loss_means(device):
     n = 2**20 + 1
     y = ops.softmax(Tensor.zeros(1, n, requires_grad=False))
     assert y.data[0, 0] == pytest.approx(1 / n, rel=1e-5)
@@ -73,14 +73,14 @@ def test_t16_softmax_denominators_and_loss_means(device):
     assert ops.mse_loss(x[:, :1], target).item() == pytest.approx(9.0, rel=1e-6)
 
 
-def test_t16_a_broadcast_gradient_of_many_rows(device):
+def test_a_broadcast_gradient_of_many_rows(device):
     bias = Tensor([0.0, 0.0], requires_grad=True)
     x = Tensor.zeros(2**20 + 1, 2, requires_grad=False)
     (x + bias).sum().backward()
     np.testing.assert_array_equal(bias.grad, [2**20 + 1, 2**20 + 1])
 
 
-def test_t16_a_thousand_micro_batches(device):
+def test_a_thousand_micro_batches(device):
     w = Tensor([1.0], requires_grad=True)
     for _ in range(1000):
         (w * 0.1).backward()
@@ -91,13 +91,13 @@ def test_t16_a_thousand_micro_batches(device):
 # ----- T17: NaN and infinity -----
 
 
-def test_t17_relu(device, dtype):
+def test_relu(device, dtype):
     y = ops.relu(Tensor([NAN, -INF, INF, -0.0], dtype=dtype))
     np.testing.assert_array_equal(y.data, [NAN, 0, INF, 0])
 
 
 @pytest.mark.parametrize("n", [*range(1, 20), 31, 32, 33, 63, 64, 65, 67])
-def test_t17_nan_propagates_from_every_position(device, dtype, n):
+def test_nan_propagates_from_every_position(device, dtype, n):
     rng = np.random.default_rng(n)
     for place in {0, 1, n // 3, n // 2, n - 2, n - 1} & set(range(n)):
         values = rng.normal(size=n)
@@ -129,14 +129,14 @@ def test_t17_nan_propagates_from_every_position(device, dtype, n):
 
 
 @pytest.mark.parametrize("place", range(9))
-def test_t17_nan_wins_in_max_pool(device, dtype, place):
+def test_nan_wins_in_max_pool(device, dtype, place):
     values = np.arange(9.0)
     values[place] = NAN
     y = ops.max_pool2d(Tensor(values.reshape(1, 1, 3, 3), dtype=dtype), 3)
     assert np.isnan(y.item())
 
 
-def test_t17_sums_comparisons_and_tests(device, dtype):
+def test_sums_comparisons_and_tests(device, dtype):
     assert np.isnan(Tensor([INF, -INF], dtype=dtype).sum().item())
     x = Tensor([NAN, INF, -INF, 1.0], dtype=dtype)
     for y in (x < 2, x > 2, x == x, x <= 2, x >= 2):
@@ -173,7 +173,7 @@ print("denormals kept")
 """
 
 
-def test_t19_denormals_survive_import_and_kernels(device):
+def test_denormals_survive_import_and_kernels(device):
     run = subprocess.run(
         [sys.executable, "-c", STATE],
         env={**os.environ, "BABYGRAD_DEVICE": device},
@@ -185,7 +185,7 @@ def test_t19_denormals_survive_import_and_kernels(device):
     assert run.stdout == "denormals kept\n"
 
 
-def test_t19_flushing_changes_results_by_less_than_the_smallest_normal(device):
+def test_flushing_changes_results_by_less_than_the_smallest_normal(device):
     switch = babygrad.set_flush_denormal
     tiny = np.finfo("float32").tiny
     x = Tensor(np.linspace(-4, 4, 1001) * float(tiny), dtype="float32")
@@ -211,7 +211,7 @@ EDGES = {
 
 
 @pytest.mark.parametrize("name", EDGES)
-def test_t20_special_values(device, dtype, name):
+def test_special_values(device, dtype, name):
     points, expected = zip(*EDGES[name], strict=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -232,7 +232,7 @@ def ulps(got, exact, dtype):
 
 
 @pytest.mark.parametrize("name", ["exp", "log", "tanh"])
-def test_t20_subnormals_and_the_overflow_edge(device, name):
+def test_subnormals_and_the_overflow_edge(device, name):
     tiny = float(np.finfo("float32").tiny)
     points = np.array(
         [tiny, tiny / 2, 1e-45, 88.7, 89.0, 88.72, -87.3, -87.4, -103.0, -104.5, 1e-4, 0.5],
@@ -250,7 +250,7 @@ def test_t20_subnormals_and_the_overflow_edge(device, name):
 
 
 @pytest.mark.parametrize("name", ["exp", "log", "tanh", "sigmoid", "sqrt", "erf", "sin", "gelu"])
-def test_t20_elementwise_within_4_ulp_of_float64(device, name):
+def test_elementwise_within_4_ulp_of_float64(device, name):
     x = np.random.default_rng(0).uniform(0.01, 8, 2000).astype("float32")
     exact = getattr(ops, name)(
         Tensor(x.astype("float64"), dtype="float64", device="cpu:numpy")
@@ -259,7 +259,7 @@ def test_t20_elementwise_within_4_ulp_of_float64(device, name):
     assert ulps(y, exact, "float32").max() <= 4
 
 
-def test_t20_bit_identical_over_thread_counts():
+def test_bit_identical_over_thread_counts():
     core = pytest.importorskip("babygrad._core", reason="the thread pool is cpu:cpp's")
     rng = np.random.default_rng(0)
     x = Tensor(rng.normal(size=(300, 400)), device="cpu:cpp", requires_grad=True)

@@ -1,4 +1,4 @@
-"""T10 of the semantic contract: indexing, shape operations, convolution and pooling geometry."""
+"""T10 of docs/semantics.md: indexing, shape operations, convolution and pooling geometry."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ INDICES = [
 
 
 @pytest.mark.parametrize("index", INDICES, ids=[str(i) for i in range(len(INDICES))])
-def test_t10_indexing_as_in_numpy(device, dtype, index):
+def test_indexing_as_in_numpy(device, dtype, index):
     values = numbers(3, 4, 2)
     x = leaf(values, dtype)
     y = x[index]
@@ -68,7 +68,7 @@ def test_t10_indexing_as_in_numpy(device, dtype, index):
     assert x.grad.dtype == np.dtype(dtype)
 
 
-def test_t10_repeated_indices_accumulate(device, dtype):
+def test_repeated_indices_accumulate(device, dtype):
     x = leaf([1.0, 2.0, 3.0], dtype)
     x[[0, 0, 1]].sum().backward()
     np.testing.assert_array_equal(x.grad, [2, 1, 0])
@@ -80,7 +80,7 @@ def test_t10_repeated_indices_accumulate(device, dtype):
      np.array([True, False]), (..., ...), 1.5, [0.5], "a"],
     ids=str,
 )  # fmt: skip
-def test_t10_a_wrong_index_raises(device, index):
+def test_a_wrong_index_raises(device, index):
     x = Tensor(numbers(3, 4, 2))
     with pytest.raises(IndexError, match="getitem"):
         x[index]
@@ -90,7 +90,7 @@ def test_t10_a_wrong_index_raises(device, index):
 
 
 @pytest.mark.parametrize("bad", [3, -4, 2**62, -(2**62)])
-def test_t10_no_wild_memory_is_read(device, bad):
+def test_no_wild_memory_is_read(device, bad):
     x = leaf(numbers(3, 2))
     calls = [
         lambda: ops.take(x, [0, bad], axis=0),
@@ -105,13 +105,13 @@ def test_t10_no_wild_memory_is_read(device, bad):
             call()
 
 
-def test_t10_embedding_accumulates_and_has_a_padding_row(device, dtype):
+def test_embedding_accumulates_and_has_a_padding_row(device, dtype):
     weight = leaf(numbers(4, 2), dtype)
     ops.embedding([[1, 1, 3], [0, 3, 1]], weight, padding_idx=3).sum().backward()
     np.testing.assert_array_equal(weight.grad, [[1, 1], [3, 3], [0, 0], [0, 0]])
 
 
-def test_t10_assignment_in_a_graph(device, dtype):
+def test_assignment_in_a_graph(device, dtype):
     x, v = leaf(numbers(3), dtype), leaf([7.0], dtype)
     y = x * 2
     y[1:2] = v
@@ -126,7 +126,7 @@ PERMUTATIONS = [p for n in range(1, 5) for p in itertools.permutations(range(n))
 
 
 @pytest.mark.parametrize("axes", PERMUTATIONS, ids=str)
-def test_t10_every_permutation_has_the_inverse_gradient(device, axes):
+def test_every_permutation_has_the_inverse_gradient(device, axes):
     shape = (2, 3, 4, 5)[: len(axes)]
     x = leaf(numbers(*shape))
     y = ops.permute(x, axes)
@@ -143,7 +143,7 @@ def test_t10_every_permutation_has_the_inverse_gradient(device, axes):
 
 
 @pytest.mark.parametrize("pair", list(itertools.permutations(range(4), 2)), ids=str)
-def test_t10_transpose_swaps_two_axes(device, pair):
+def test_transpose_swaps_two_axes(device, pair):
     x = leaf(numbers(2, 3, 4, 5))
     y = x.transpose(pair)
     np.testing.assert_array_equal(y.data, np.swapaxes(x.data, *pair))
@@ -153,7 +153,7 @@ def test_t10_transpose_swaps_two_axes(device, pair):
 
 
 @pytest.mark.parametrize("sizes", [(-1, 0), (0, -1), (3, -1), (-1, -1), (2, 3)])
-def test_t10_reshape_of_an_empty_tensor(device, sizes):
+def test_reshape_of_an_empty_tensor(device, sizes):
     x = leaf(np.zeros((0, 3)))
     try:
         expected = np.zeros((0, 3)).reshape(sizes).shape
@@ -179,7 +179,7 @@ LAYOUTS = {
 @pytest.mark.parametrize(
     "op", [lambda x: x.flatten(), lambda x: x.reshape(-1, 2), lambda x: x.flatten(1)]
 )
-def test_t10_reshape_of_what_is_not_contiguous(device, dtype, layout, op):
+def test_reshape_of_what_is_not_contiguous(device, dtype, layout, op):
     values = numbers(2, 4, 6)
     x = leaf(values, dtype)
     view = LAYOUTS[layout](x)
@@ -192,7 +192,7 @@ def test_t10_reshape_of_what_is_not_contiguous(device, dtype, layout, op):
     np.testing.assert_array_equal(x.grad, again.grad)
 
 
-def test_t10_round_trips(device, dtype):
+def test_round_trips(device, dtype):
     values = numbers(4, 6)
     trips = [
         lambda x: ops.concatenate(x.split(4, axis=1), axis=1),
@@ -216,7 +216,7 @@ def test_t10_round_trips(device, dtype):
         np.testing.assert_array_equal(x.grad, values)
 
 
-def test_t10_writing_to_a_view(device, dtype):
+def test_writing_to_a_view(device, dtype):
     """Basic indexing, reshape and permute are views; what picks with an array is a copy."""
     for view, is_view in [
         (lambda x: x[1], True),
@@ -236,7 +236,7 @@ def test_t10_writing_to_a_view(device, dtype):
         assert (x.data > 100).any() == is_view
 
 
-def test_t10_a_broadcast_view_refuses_writes(device, dtype):
+def test_a_broadcast_view_refuses_writes(device, dtype):
     x = Tensor([[1.0], [2.0]], dtype=dtype)
     wide = x.expand((2, 3))
     with pytest.raises(RuntimeError, match="read-only"):
@@ -278,7 +278,7 @@ def conv_loops(x, w, stride, padding, dilation, groups, upstream=None):
     groups=st.sampled_from([1, 2, 4]),
     size=st.tuples(st.integers(5, 8), st.integers(7, 9)),
 )
-def test_t10_convolution_of_any_geometry(kernel, stride, padding, dilation, groups, size):
+def test_convolution_of_any_geometry(kernel, stride, padding, dilation, groups, size):
     rng = np.random.default_rng(0)
     xs = rng.normal(size=(2, 4, *size))
     ws = rng.normal(size=(4, 4 // groups, *kernel))
@@ -304,7 +304,7 @@ def available():
             continue
 
 
-def test_t10_a_kernel_larger_than_the_image_raises(device, dtype):
+def test_a_kernel_larger_than_the_image_raises(device, dtype):
     x, w = Tensor(numbers(1, 1, 3, 3), dtype=dtype), Tensor(numbers(1, 1, 4, 4), dtype=dtype)
     with pytest.raises(ValueError, match="conv2d: a kernel of 4"):
         ops.conv2d(x, w)
@@ -313,7 +313,7 @@ def test_t10_a_kernel_larger_than_the_image_raises(device, dtype):
         ops.conv(x.reshape(1, 3, 3, 1), w.reshape(4, 4, 1, 1))
 
 
-def test_t10_average_pool_says_whether_padding_counts(device, dtype):
+def test_average_pool_says_whether_padding_counts(device, dtype):
     x = Tensor(np.ones((1, 1, 2, 2)), dtype=dtype)
     counted = ops.avg_pool2d(x, 2, 1, padding=1, count_include_pad=True)
     left_out = ops.avg_pool2d(x, 2, 1, padding=1, count_include_pad=False)
@@ -323,7 +323,7 @@ def test_t10_average_pool_says_whether_padding_counts(device, dtype):
     np.testing.assert_array_equal(left_out.data, np.ones((1, 1, 3, 3)))
 
 
-def test_t10_no_window_of_ceil_mode_starts_in_the_padding(device, dtype):
+def test_no_window_of_ceil_mode_starts_in_the_padding(device, dtype):
     # 5 rows and 1 of padding on each side, kernel 2, stride 3: ceil(5 / 3) + 1 = 3 windows start
     # at -1, 2, 5; the row 5 is padding, so there are two.
     x = Tensor(numbers(1, 1, 5, 5), dtype=dtype)

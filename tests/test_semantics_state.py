@@ -1,4 +1,4 @@
-"""T21 and T24 to T27 of the semantic contract: files, state, loading, randomness, averages."""
+"""T21 and T24 to T27 of docs/semantics.md: files, state, loading, randomness, averages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ARRAYS = {
 }
 
 
-def test_t21_round_trip(tmp_path):
+def test_round_trip(tmp_path):
     path = tmp_path / "a.safetensors"
     save_file(ARRAYS, path)
     loaded = load_file(path)
@@ -63,7 +63,7 @@ def entry(dtype, shape, begin, end):
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
-def test_t21_bfloat16_is_read(tmp_path):
+def test_bfloat16_is_read(tmp_path):
     body = np.array([1.5, -2.0], "float32").view(np.uint32) >> 16
     path = written(tmp_path / "b", {"x": entry("BF16", [2], 0, 4)}, body.astype("<u2").tobytes())
     assert load_file(path)["x"].tolist() == [1.5, -2.0]
@@ -83,19 +83,19 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_t21_damaged_files_raise(tmp_path, case):
+def test_damaged_files_raise(tmp_path, case):
     with pytest.raises(ValueError, match="load"):
         load_file(written(tmp_path / "d", *DAMAGED[case]))
 
 
-def test_t21_a_header_larger_than_the_file_raises(tmp_path):
+def test_a_header_larger_than_the_file_raises(tmp_path):
     path = tmp_path / "h"
     path.write_bytes(struct.pack("<Q", 2**60) + b"{}")
     with pytest.raises(ValueError, match="load"):
         load_file(path)
 
 
-def test_t21_tied_weights(tmp_path, device):
+def test_tied_weights(tmp_path, device):
     class Tied(nn.Module):
         def __init__(self):
             super().__init__()
@@ -112,7 +112,7 @@ def test_t21_tied_weights(tmp_path, device):
     np.testing.assert_array_equal(twin.a.weight.data, model.a.weight.data)
 
 
-def test_t21_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "w"
     save_file({"x": np.ones(2)}, path)
     before = path.read_bytes()
@@ -126,7 +126,7 @@ def test_t21_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 # ----- T24: state -----
 
 
-def test_t24_a_state_dict_is_a_copy(device):
+def test_a_state_dict_is_a_copy(device):
     model = nn.Linear(2, 1)
     state = model.state_dict()
     before = {k: v.copy() for k, v in state.items()}
@@ -136,7 +136,7 @@ def test_t24_a_state_dict_is_a_copy(device):
         np.testing.assert_array_equal(value, before[name])
 
 
-def test_t24_loading_writes_in_place(device, dtype):
+def test_loading_writes_in_place(device, dtype):
     model = nn.Linear(2, 1, dtype=dtype)
     weight, array = model.weight, model.weight.data
     optimizer = optim.SGD(model.parameters(), lr=1.0)
@@ -149,7 +149,7 @@ def test_t24_loading_writes_in_place(device, dtype):
     np.testing.assert_array_equal(model.weight.data, [[2], [3]])
 
 
-def test_t24_all_or_nothing_with_every_problem(device):
+def test_all_or_nothing_with_every_problem(device):
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
     before = model.state_dict()
     bad = dict(before)
@@ -175,7 +175,7 @@ def test_t24_all_or_nothing_with_every_problem(device):
 @pytest.mark.parametrize(("n", "b"), [(10, 4), (8, 4), (0, 3), (2, 5), (1, 1)])
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_t25_every_index_once(device, n, b, drop_last, shuffle):
+def test_every_index_once(device, n, b, drop_last, shuffle):
     dataset = data.ArrayDataset(np.arange(n, dtype="float32")[:, None], np.arange(n))
     loader = data.DataLoader(dataset, batch_size=b, drop_last=drop_last, shuffle=shuffle)
     assert len(loader) == (n // b if drop_last else -(-n // b))
@@ -189,7 +189,7 @@ def test_t25_every_index_once(device, n, b, drop_last, shuffle):
         np.testing.assert_array_equal(x.data[:, 0], y.data)
 
 
-def test_t25_iterators_are_independent_and_breaks_leave_no_threads(device):
+def test_iterators_are_independent_and_breaks_leave_no_threads(device):
     loader = data.DataLoader(data.ArrayDataset(np.arange(6)), batch_size=2)
     a, b = iter(loader), iter(loader)
     assert next(a)[0].tolist() == next(b)[0].tolist() == [0, 1]
@@ -210,7 +210,7 @@ def draws():
     return model.modules[0].weight.tolist(), epochs, mask
 
 
-def test_t26_numpys_seed_governs_until_manual_seed(device):
+def test_numpys_seed_governs_until_manual_seed(device):
     np.random.seed(0)
     first = draws()
     np.random.seed(0)
@@ -226,7 +226,7 @@ def test_t26_numpys_seed_governs_until_manual_seed(device):
     assert second != first
 
 
-def test_t26_one_seed_on_every_device(device):
+def test_one_seed_on_every_device(device):
     babygrad.manual_seed(3)
     here = draws()
     babygrad.manual_seed(3)
@@ -235,7 +235,7 @@ def test_t26_one_seed_on_every_device(device):
     assert here[1][0] != here[1][1], "epochs must differ"
 
 
-def test_t26_the_books_dropout_draw(device):
+def test_the_books_dropout_draw(device):
     np.random.seed(4)
     expected = np.random.rand(30) <= 1 - 0.3
     np.random.seed(4)
@@ -244,7 +244,7 @@ def test_t26_the_books_dropout_draw(device):
 
 
 @pytest.mark.parametrize("seed", [None, 5])
-def test_t26_the_state_can_be_saved(seed):
+def test_the_state_can_be_saved(seed):
     babygrad.manual_seed(seed)
     state = babygrad.random.get_state()
     first = draws()
@@ -252,7 +252,7 @@ def test_t26_the_state_can_be_saved(seed):
     assert draws() == first
 
 
-def test_t26_an_explicit_generator_leaves_the_others_alone(device):
+def test_an_explicit_generator_leaves_the_others_alone(device):
     babygrad.manual_seed(5)
     before = babygrad.random.get_state()
     a = Tensor.rand(5, generator=np.random.default_rng(1)).tolist()
@@ -263,7 +263,7 @@ def test_t26_an_explicit_generator_leaves_the_others_alone(device):
 # ----- T27: averages -----
 
 
-def test_t27_the_mean_over_samples(device):
+def test_the_mean_over_samples(device):
     """Batches of 4, 4 and 2 with the losses 1, 2 and 3 average 1.8."""
     from babygrad.trainer import Trainer
 
@@ -281,7 +281,7 @@ def test_t27_the_mean_over_samples(device):
     assert trainer.fit(1, quiet=True)["loss"] == [pytest.approx(1.8)]
 
 
-def test_t27_micro_batches_equal_the_batch(device, dtype):
+def test_micro_batches_equal_the_batch(device, dtype):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(10, 3)), rng.integers(0, 4, 10)
     model = nn.Linear(3, 4, dtype=dtype)

@@ -1,4 +1,4 @@
-"""T29 of the semantic contract: threads, processes and pools."""
+"""T29 of docs/semantics.md: threads, processes and pools."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def trained(seed):
     return b"".join(p.data.tobytes() for p in model.parameters())
 
 
-def test_t29_two_threads_train_as_one_after_the_other(device):
+def test_two_threads_train_as_one_after_the_other(device):
     alone = [trained(1), trained(2)]
     results = {}
 
@@ -46,7 +46,7 @@ def test_t29_two_threads_train_as_one_after_the_other(device):
     assert [results[1], results[2]] == alone
 
 
-def test_t29_no_grad_is_per_thread(device):
+def test_no_grad_is_per_thread(device):
     inside, release = threading.Event(), threading.Event()
 
     def work():
@@ -84,7 +84,7 @@ print("forked")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_t29_fork_then_compute(device):
+def test_fork_then_compute(device):
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORK],
         env={**os.environ, "BABYGRAD_DEVICE": device},
@@ -119,7 +119,7 @@ print("pooled")
 """
 
 
-def test_t29_pools_of_any_size(device):
+def test_pools_of_any_size(device):
     if device != "cpu:cpp":
         pytest.skip("the pool is cpu:cpp's")
     run = subprocess.run(

@@ -1,4 +1,4 @@
-"""T11, T12, T22, T23 of the semantic contract: types, construction, numpy, operators."""
+"""T11, T12, T22, T23 of docs/semantics.md: types, construction, numpy, operators."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def of(dtype, values=(1, 2)):
     ids=repr,
 )
 @pytest.mark.parametrize("operator", ["+", "-", "*", "/", "**", "//", "%"])
-def test_t11_scalars_are_weak(device, dtype, scalar, operator):
+def test_scalars_are_weak(device, dtype, scalar, operator):
     x = of(dtype, [1.0, 4.0])
     for text, a, b in ((f"x {operator} s", [1.0, 4.0], 2.0), (f"s {operator} x", 2.0, [1.0, 4.0])):
         y = eval(text, {"x": x, "s": scalar})
@@ -55,7 +55,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("a", "b", "expected"), TABLE)
-def test_t11_two_tensors(device, a, b, expected):
+def test_two_tensors(device, a, b, expected):
     for x, y in ((of(a), of(b)), (of(b), of(a))):
         assert (x + y).dtype == expected
         assert ops.maximum(x, y).dtype == expected
@@ -63,12 +63,12 @@ def test_t11_two_tensors(device, a, b, expected):
 
 
 @pytest.mark.parametrize(("a", "b"), list(itertools.product(["int32", "int64", "bool"], repeat=2)))
-def test_t11_true_division_of_integers(device, a, b):
+def test_true_division_of_integers(device, a, b):
     y = of(a, [1, 1]) / of(b, [1, 1])
     assert y.dtype == F32
 
 
-def test_t11_integers_with_python_numbers(device):
+def test_integers_with_python_numbers(device):
     x = of("int32", [7, -7])
     assert (x + 1).dtype == I32
     assert (x + 1.5).dtype == F32
@@ -93,7 +93,7 @@ COMPUTES = {
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("name", COMPUTES)
-def test_t11_a_number_that_the_type_lacks_raises_before_a_byte_changes(device, name, dtype):
+def test_a_number_that_the_type_lacks_raises_before_a_byte_changes(device, name, dtype):
     low, high = TYPES[dtype]
     a = of(dtype)
     for number in (low - 1, high + 1, np.array(high + 1) if high == 255 else high + 2):
@@ -109,7 +109,7 @@ def test_t11_a_number_that_the_type_lacks_raises_before_a_byte_changes(device, n
                 assert COMPUTES[name](a, number).dtype == dtype
 
 
-def test_t11_comparisons_and_quotients_take_any_number(device):
+def test_comparisons_and_quotients_take_any_number(device):
     a = of("uint8")
     assert (a < 300).tolist() == [True, True]
     assert (a == -1).tolist() == [False, False]
@@ -122,7 +122,7 @@ def test_t11_comparisons_and_quotients_take_any_number(device):
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64"])
-def test_t11_floor_division_and_remainder_follow_pythons_signs(device, dtype):
+def test_floor_division_and_remainder_follow_pythons_signs(device, dtype):
     pairs = list(itertools.product([7, -7, 6, -6], [3, -3, 2, -2]))
     a, b = of(dtype, [p for p, _ in pairs]), of(dtype, [q for _, q in pairs])
     quotient, rest = a // b, a % b
@@ -131,7 +131,7 @@ def test_t11_floor_division_and_remainder_follow_pythons_signs(device, dtype):
     np.testing.assert_array_equal(rest.data, [p % q for p, q in pairs])
 
 
-def test_t11_results_with_a_type_of_their_own(device):
+def test_results_with_a_type_of_their_own(device):
     assert of("bool", [True, True]).sum().dtype == I64
     assert of("bool", [True, True]).sum().item() == 2
     assert of("int32").sum().dtype == I64
@@ -142,7 +142,7 @@ def test_t11_results_with_a_type_of_their_own(device):
     assert ops.exp(of("int64")).dtype == F32
 
 
-def test_t11_a_large_integer_survives_integer_arithmetic(device):
+def test_a_large_integer_survives_integer_arithmetic(device):
     big = 2**53 + 1
     x = Tensor(np.array([big]), dtype=None)
     assert (x + 0).tolist() == [big]
@@ -153,7 +153,7 @@ def test_t11_a_large_integer_survives_integer_arithmetic(device):
 # ----- T12: construction -----
 
 
-def test_t12_float32_is_the_default_and_casts_whatever_comes_in(device):
+def test_float32_is_the_default_and_casts_whatever_comes_in(device):
     for data in (
         [1, 2],
         np.array([1, 2]),
@@ -165,7 +165,7 @@ def test_t12_float32_is_the_default_and_casts_whatever_comes_in(device):
         assert Tensor(data).dtype == F32
 
 
-def test_t12_none_keeps_what_came(device):
+def test_none_keeps_what_came(device):
     for name in ("int32", "int64", "float64", "bool", "float16"):
         assert Tensor(np.ones(2, name), dtype=None).dtype == np.dtype(name)
         assert Tensor(of(name), dtype=None).dtype == np.dtype(name)
@@ -173,7 +173,7 @@ def test_t12_none_keeps_what_came(device):
     assert Tensor(3, dtype=None).dtype == F32
 
 
-def test_t12_labels_stay_integers_through_loader_and_loss(device):
+def test_labels_stay_integers_through_loader_and_loss(device):
     from babygrad import data
 
     labels = np.array([16777217, 3])
@@ -185,7 +185,7 @@ def test_t12_labels_stay_integers_through_loader_and_loss(device):
             ops.cross_entropy(Tensor(np.zeros((2, 4))), y)
 
 
-def test_t12_integers_cannot_require_grad(device):
+def test_integers_cannot_require_grad(device):
     for make in (
         lambda: Tensor([1, 2], dtype="int64", requires_grad=True),
         lambda: of("bool").requires_grad_(),
@@ -195,7 +195,7 @@ def test_t12_integers_cannot_require_grad(device):
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Lion"])
-def test_t12_gradient_state_and_parameter_keep_the_dtype(device, dtype, name):
+def test_gradient_state_and_parameter_keep_the_dtype(device, dtype, name):
     from babygrad import nn, optim
 
     model = nn.Linear(3, 2, dtype=dtype)
@@ -210,7 +210,7 @@ def test_t12_gradient_state_and_parameter_keep_the_dtype(device, dtype, name):
             assert value is None or isinstance(value, int) or value.dtype == p.dtype
 
 
-def test_t12_copies_and_views(device):
+def test_copies_and_views(device):
     source = np.ones(3, "float32")
     copied, shared = Tensor(source), babygrad.from_numpy(source)
     out = shared.numpy()
@@ -220,7 +220,7 @@ def test_t12_copies_and_views(device):
     assert out.tolist() == [1, 1, 1], ".numpy() is a copy"
 
 
-def test_t12_one_element(device):
+def test_one_element(device):
     for x in (Tensor(2.5), Tensor([[2.5]])):
         assert (float(x), int(x), bool(x), x.item()) == (2.5, 2, True, 2.5)
     for x in (Tensor([1.0, 2.0]), Tensor(np.zeros(0))):
@@ -231,7 +231,7 @@ def test_t12_one_element(device):
                 convert(x)
 
 
-def test_t12_length_iteration_equality_and_hash(device):
+def test_length_iteration_equality_and_hash(device):
     x = Tensor([[1.0, 2.0], [3.0, 4.0]])
     assert len(x) == 2
     assert [row.tolist() for row in x] == [[1, 2], [3, 4]]
@@ -247,7 +247,7 @@ def test_t12_length_iteration_equality_and_hash(device):
 # ----- T22: __array__ -----
 
 
-def test_t22_zero_copy_and_read_only(device):
+def test_zero_copy_and_read_only(device):
     t = Tensor([[1.0, 2.0]])
     array = np.asarray(t)
     assert np.shares_memory(array, t.data)
@@ -262,7 +262,7 @@ def test_t22_zero_copy_and_read_only(device):
         np.array(t, dtype="float64", copy=False)
 
 
-def test_t22_a_graph_is_never_dropped_in_silence(device):
+def test_a_graph_is_never_dropped_in_silence(device):
     w = Tensor([1.0], requires_grad=True)
     for t in (w, w * 2):
         with pytest.raises(RuntimeError, match=r"detach\(\)"):
@@ -270,7 +270,7 @@ def test_t22_a_graph_is_never_dropped_in_silence(device):
     assert np.asarray((w * 2).detach()).tolist() == [2.0]
 
 
-def test_t22_numpys_functions_refuse_tensors(device):
+def test_numpys_functions_refuse_tensors(device):
     with pytest.raises(TypeError):
         np.sin(Tensor([1.0]))
 
@@ -296,7 +296,7 @@ REFLECTED = {
 
 
 @pytest.mark.parametrize("case", REFLECTED)
-def test_t23_reflected_operators(device, dtype, case):
+def test_reflected_operators(device, dtype, case):
     function, oracle = REFLECTED[case]
     values = np.array([1.5, 2.5])
     x = Tensor(values, dtype=dtype, requires_grad=True)
@@ -313,7 +313,7 @@ def test_t23_reflected_operators(device, dtype, case):
     assert y.dtype == (np.dtype(dtype) if scalar or dtype == "float64" else y.dtype)
 
 
-def test_t23_comparisons_with_the_number_first(device):
+def test_comparisons_with_the_number_first(device):
     x = Tensor([1.0, 3.0])
     assert (2 < x).tolist() == [False, True]  # noqa: SIM300
     assert (np.array([2.0, 2.0]) < x).tolist() == [False, True]

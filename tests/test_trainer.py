@@ -65,7 +65,7 @@ def test_it_learns_digits(device):
     assert it.evaluate(DataLoader(ArrayDataset(test.images, test.labels), 500)) > 0.6
 
 
-def test_t27_averages_are_over_samples(device):
+def test_averages_are_over_samples(device):
     """Batches of 4, 4 and 2 with means 1, 2 and 3 have the mean 1.8, not 2.0."""
     means = {0: 1.0, 4: 2.0, 8: 3.0}
 
@@ -77,7 +77,7 @@ def test_t27_averages_are_over_samples(device):
     assert history["loss"] == pytest.approx([1.8, 1.8], rel=1e-12)
 
 
-def test_t27_accuracy_is_merged_by_counts():
+def test_accuracy_is_merged_by_counts():
     class Constant(nn.Module):
         def __init__(self):
             super().__init__()
