@@ -137,12 +137,13 @@ def test_nothing_spins_when_idle() -> None:
 def test_dispatching_and_joining_is_quick_when_the_pool_is_warm() -> None:
     """Under 3 us on a quiet machine (`python -m benchmarks.overhead` prints it); 10 on any other.
 
-    The best of many tries: a worker that lost its core to another process takes milliseconds.
+    The best of many tries, each shorter than a time slice: a worker that lost its core to another
+    process, as to other tests that run beside this one, takes milliseconds.
     """
     _core.set_num_threads(2)
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two threads need two processors")
-    assert min(_core._dispatch_nanoseconds(200) for _ in range(50)) < 10_000
+    assert min(_core._dispatch_nanoseconds(20) for _ in range(2000)) < 10_000
 
 
 @pytest.mark.parametrize("count", [0, -1, 5000])
