@@ -17,7 +17,17 @@ from typing import Any, ClassVar
 
 from babygrad.autograd import Function, NDArray
 from babygrad.dtypes import limits_of, promote_scalar
-from babygrad.ops._common import Member, broadcast_shape, floating, lifted, like, pair, weak, whole
+from babygrad.ops._common import (
+    Member,
+    broadcast_shape,
+    check_fits,
+    floating,
+    lifted,
+    like,
+    pair,
+    weak,
+    whole,
+)
 from babygrad.ops.chain import chain_divide, chain_multiply
 from babygrad.ops.comparison import equal, greater, less
 from babygrad.tensor import Tensor
@@ -265,7 +275,7 @@ def clip(a: Any, low: Any = None, high: Any = None) -> Tensor:
     Raises
     ------
     ValueError
-        When both bounds are None.
+        When both bounds are None, or all integers of the tensor's type lie beyond one.
     """
     return _clip("clip", a, low, high)
 
@@ -288,6 +298,8 @@ def _clip(op: str, a: Any, low: Any, high: Any) -> Tensor:
             least, greatest = limits_of(dtype)
             low = None if low is None else max(low, least)
             high = None if high is None else min(high, greatest)
+            for bound in (low, high):
+                check_fits(op, bound, dtype)
         return Clip(low, high)(tensor.astype(dtype))
     if low is not None:
         tensor, low = pair(op, tensor, low)
