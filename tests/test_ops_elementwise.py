@@ -192,7 +192,7 @@ def test_clip_takes_integer_bounds_that_the_type_does_not_reach(device: str, int
         y = ops.clip(x, low, high)
         assert (y.dtype, y.tolist()) == (integers, expected)
     for low, high in ((most + 1, None), (None, least - 1), (most + 1, most + 2)):
-        with pytest.raises(ValueError, match=r"clip: the number \S+ does not fit the tensor's type"):
+        with pytest.raises(ValueError, match=r"clip: the number \S+ does not fit the tensor"):
             ops.clip(x, low, high)
 
 
