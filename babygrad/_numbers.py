@@ -95,6 +95,8 @@ def as_numbers(door: str, value: Any, dtype: Any = None, *, copy: bool = False) 
     wanted = as_dtype(dtype, door)
     try:
         array = np.array(source, wanted, copy=copy or None, subok=False)
+    except OverflowError as error:
+        raise ValueError(f"{door}: a number does not fit the type {wanted}: {error}") from None
     except (TypeError, ValueError) as error:
         raise _refusal(door, value, _reason(error)) from None
     if not array.flags.aligned:
@@ -106,6 +108,24 @@ def as_numbers(door: str, value: Any, dtype: Any = None, *, copy: bool = False) 
 def unpickled(array: NDArray) -> NDArray:
     """A writable array with a dtype of tensors: joblib's are mapped files that only can be read."""
     return as_numbers("unpickled", array, copy=not array.flags.writeable)
+
+
+def exchanged(source: Any) -> NDArray:
+    """The array that shares the memory of an object with `__dlpack__`."""
+    if isinstance(source, np.ndarray):
+        return checked("from_dlpack", source)
+    if not hasattr(source, "__dlpack__"):
+        raise TypeError(
+            f"from_dlpack: a {type(source).__name__} has no __dlpack__; Tensor(data) takes lists "
+            "and numbers"
+        )
+    try:
+        array: NDArray = np.from_dlpack(source)
+    except (BufferError, RuntimeError) as error:
+        raise TypeError(
+            f"from_dlpack: a {type(source).__name__} cannot be shared ({error})"
+        ) from error
+    return array
 
 
 def array_of(value: Any) -> Any:

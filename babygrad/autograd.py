@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from babygrad import _state
-from babygrad._numbers import as_numbers, checked
+from babygrad._numbers import as_numbers
 from babygrad._scope import Scope
 from babygrad._sharing import Version, share
 from babygrad.device import Device
@@ -41,6 +41,10 @@ class _GradMode(Scope):
     """Switches recording for a block or a decorated function, in this thread only."""
 
     _enabled: ClassVar[bool]
+
+    def __new__(cls, func: Callable[..., Any] | None = None) -> Any:
+        """A block; or, as `@no_grad` without parentheses, the decorated function."""
+        return super().__new__(cls) if func is None else cls()(func)
 
     def __enter__(self) -> None:
         self._previous.append(_local.grad_enabled)
@@ -130,6 +134,11 @@ class Function:
         raise NotImplementedError(f"{type(self).__name__} must define backward(out_grad, node)")
 
     def __call__(self, *inputs: Tensor) -> Tensor:
+        if not inputs or not all(isinstance(tensor, _tensor_type) for tensor in inputs):
+            kinds = ", ".join(type(tensor).__name__ for tensor in inputs) or "nothing"
+            raise TypeError(
+                f"{type(self).__name__}: called with {kinds}; a Function is called with Tensors"
+            )
         device = inputs[0]._device
         needs = 0  # bit i: input i requires grad
         arrays = []
@@ -276,9 +285,7 @@ def _result(op: Function, data: Any) -> NDArray:
     """What `forward` returned as an array of a tensor's types, which a scalar or a list is not."""
     door = f"{type(op).__name__}.forward"
     # numpy's results without axes are scalars.
-    return as_numbers(
-        door, np.asarray(data) if isinstance(data, np.generic) else checked(door, data)
-    )
+    return as_numbers(door, np.asarray(data) if isinstance(data, np.generic) else data)
 
 
 def _record(

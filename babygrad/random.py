@@ -186,11 +186,18 @@ def uniform_between(
     Raises
     ------
     ValueError
-        When `low` is above `high`, or one is infinite or NaN.
+        When `low` is above `high`, one is infinite or NaN, or the type has no number
+        between them.
     """
     if not -math.inf < low <= high < math.inf:
         raise ValueError(f"rand: low (={low}) must be at most high (={high}), and both finite")
     low, high = float(low), float(high)
+    end_of_type = float(np.finfo(dtype).max) if dtype.kind == "f" else math.inf
+    if low > end_of_type or high < -end_of_type:
+        raise ValueError(
+            f"rand: there is no {dtype} between low (={low}) and high (={high}); the type ends at "
+            f"{end_of_type}"
+        )
     draws = uniform(shape, generator)
     span = high - low
     # The span of two finite bounds may be infinite.

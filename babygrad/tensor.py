@@ -18,7 +18,7 @@ import numpy as np
 from babygrad import _state, autograd
 from babygrad._factories import TensorFactories
 from babygrad._methods import TensorMethods
-from babygrad._numbers import array_of, as_numbers, checked, unpickled
+from babygrad._numbers import array_of, as_numbers, checked, exchanged, unpickled
 from babygrad._outward import TensorOutward
 from babygrad._sharing import Version
 from babygrad.autograd import Function, Hook, NDArray, Node
@@ -395,4 +395,4 @@ def from_dlpack(source: Any, *, device: str | None = None) -> Tensor:
     >>> babygrad.from_dlpack(numpy.arange(3.0)).tolist()
     [0.0, 1.0, 2.0]
     """
-    return from_numpy(np.from_dlpack(source), device=device)
+    return from_numpy(exchanged(source), device=device)

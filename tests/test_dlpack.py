@@ -55,3 +55,11 @@ def test_a_tensor_that_requires_grad_is_refused(device):
         with pytest.raises(BufferError, match=r"requires grad; call detach\(\) first"):
             np.from_dlpack(tensor)
     assert np.from_dlpack(w.detach()).tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "source", [np.ma.array([1.0, 2.0], mask=[0, 1]), np.array(["a"]), [1], None]
+)
+def test_what_is_no_array_of_numbers_is_refused(source):
+    with pytest.raises(TypeError, match=r"^from_dlpack: "):
+        babygrad.from_dlpack(source)

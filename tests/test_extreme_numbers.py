@@ -183,3 +183,13 @@ def test_clipping_leaves_gradients_that_are_not_finite(device: str) -> None:
         w.grad = np.array([broken, 1e200])
         assert not math.isfinite(optim.clip_grad_norm([w], 1.0))
         assert w.grad[1] == 1e200
+
+
+@pytest.mark.parametrize(
+    ("factors", "product"),
+    [([1e30, 1e30, 0.0], 0.0), ([1e38, 1e38, 1e-38, 1e-38], 1.0), ([1e30, 1e30], math.inf)],
+)
+def test_a_product_passes_beyond_the_range_on_its_way(device, factors, product):
+    x = Tensor(factors)
+    assert x.prod().item() == pytest.approx(product, rel=1e-6)
+    assert x.reshape(-1, 1).prod(axis=0).item() == pytest.approx(product, rel=1e-6)

@@ -80,3 +80,22 @@ def test_a_subclass_of_array_from_forward_becomes_an_array():
             return (x * 2).view(Strange)
 
     assert type(Twice()(Tensor([1.0])).data) is np.ndarray
+
+
+@pytest.mark.parametrize("result", [[1.0, 2.0], (1.0, 2.0), 1.5])
+def test_python_numbers_from_forward_become_float32(result):
+    class Constant(Function):
+        def forward(self, x):
+            return result
+
+    assert Constant()(Tensor([1.0, 2.0])).dtype == "float32"
+
+
+@pytest.mark.parametrize("inputs", [(), (np.ones(2),), (Tensor([1.0]), 2.0), ("x",), (None,)])
+def test_a_function_is_called_with_tensors(inputs):
+    class Same(Function):
+        def forward(self, *arrays):
+            return arrays[0]
+
+    with pytest.raises(TypeError, match=r"^Same: called with .*; a Function is called with Tensor"):
+        Same()(*inputs)

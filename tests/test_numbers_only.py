@@ -293,3 +293,12 @@ def test_an_assigned_gradient_takes_the_tensors_type_and_is_writable(device, dty
 def test_a_tensor_of_integers_has_no_gradient_to_assign(device):
     with pytest.raises(TypeError, match=r"^grad: a tensor of int64 has no gradient"):
         Tensor([1, 2], dtype="int64").grad = np.ones(2)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [([300], "uint8"), ([-1], "uint64"), ([2**70], "int64"), ([10**400], "float32")],
+)
+def test_a_number_that_the_type_does_not_have_is_refused_by_the_door(value, dtype):
+    with pytest.raises(ValueError, match=f"^Tensor: a number does not fit the type {dtype}: "):
+        Tensor(value, dtype=dtype)

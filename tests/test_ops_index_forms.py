@@ -97,3 +97,13 @@ def test_indices_go_by_either_name_and_in_every_form(device: str) -> None:
     ):
         with pytest.raises(TypeError, match="give index or indices, which are two names for one"):
             call()
+
+
+def test_what_is_missing_is_named(device):
+    x = Tensor([0.0, 0.0])
+    with pytest.raises(TypeError, match="gather: give index or indices, .*, not neither"):
+        x.gather(0)
+    with pytest.raises(TypeError, match="scatter_add: source is missing"):
+        x.scatter_add(0, [1])
+    with pytest.raises(TypeError, match=r"diagonal: offset \(=\(0, 7\)\) must be an integer"):
+        ops.diagonal(Tensor(np.ones((2, 3))), (0, 7))

@@ -249,3 +249,22 @@ def test_a_block_inside_itself():
         return [is_grad_enabled(), *(countdown(n - 1) if n else [])]
 
     assert countdown(3) == [False] * 4
+
+
+def test_no_grad_decorates_without_parentheses_too():
+    @no_grad
+    def plain():
+        return is_grad_enabled()
+
+    @no_grad
+    def generator():
+        yield is_grad_enabled()
+
+    @enable_grad
+    def recorded():
+        return is_grad_enabled()
+
+    assert plain() is False
+    assert list(generator()) == [False]
+    with no_grad():
+        assert recorded() is True

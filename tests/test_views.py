@@ -275,3 +275,14 @@ def test_any_program_of_views_and_writes(seed):
     steps = np.eye(12).reshape(12, 3, 4) * 1e-6
     slope = [(plain(start + s)[1] - plain(start - s)[1]) / 2e-6 for s in steps]
     np.testing.assert_allclose(x.grad.reshape(-1), slope, rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("write", [lambda y: assign(y, 0, 0.0), lambda y: assign(y.T, 0, 0.0)])
+def test_a_write_leaves_the_layout_as_it_is(device, dtype, write):
+    """What reshape copies without a graph, it copies in one."""
+    for recorded in (True, False):
+        x = Tensor([[1.0, 2.0], [3.0, 4.0]], dtype=dtype, requires_grad=recorded)
+        for y in (x.T * 1, (Tensor(np.ones((2, 4)), dtype=dtype) * x.sum())[:, ::2]):
+            strides = y.data.strides
+            write(y)
+            assert y.data.strides == strides

@@ -127,6 +127,9 @@ class NumpyBackend(Backend):
         return _reduce(np.add, x, axis, keepdims, _whole(x))
 
     def prod(self, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+        # Of 1e30, 1e30 and 0 a running product in float32 is infinite before it meets the 0.
+        if x.dtype == np.float32:
+            return _reduce(np.multiply, x, axis, keepdims, np.float64, np.float32)
         return _reduce(np.multiply, x, axis, keepdims, _whole(x))
 
     def max(self, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:

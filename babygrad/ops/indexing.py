@@ -135,7 +135,8 @@ def take(a: Any, indices: Any = None, axis: int | None = None, *, index: Any = N
 def _either_index(op: str, first: Any, second: Any) -> Any:
     """The indices under the name that they were given by, `index` or `indices`."""
     if (first is None) == (second is None):
-        raise TypeError(f"{op}: give index or indices, which are two names for one argument")
+        given = "neither" if first is None else "both"
+        raise TypeError(f"{op}: give index or indices, two names for one argument, not {given}")
     return second if first is None else first
 
 
@@ -195,6 +196,8 @@ def scatter_add(
         With no axis smaller than that of `index`; what lies beyond is left out.
     """
     index = _either_index("scatter_add", index, indices)
+    if source is None:
+        raise TypeError("scatter_add: source is missing, the values that are to be added")
     target, source = promoted("scatter_add", a, source)
     axis, places, window = _along("scatter_add", target, axis, index)
     if source.ndim != target.ndim or any(

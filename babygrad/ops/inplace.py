@@ -113,7 +113,7 @@ def _become(a: Tensor, new: Tensor) -> None:
 
 def _rewrite(a: Tensor, new: Tensor, touched: Sequence[Touched]) -> None:
     """Let `a` have the values and the graph of `new`, and those that share its memory with it."""
-    if not touched:
+    if not touched and new._data.strides == a._data.strides:
         _become(a, new)
         a._data, a._version = new._data, [_state.tick()]
         return

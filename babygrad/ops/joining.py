@@ -252,7 +252,7 @@ def triu(a: Tensor, k: int = 0) -> Tensor:
 
 def diagonal(a: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The diagonals of the planes of two axes as a last axis; a copy."""
-    a = lifted("diagonal", a)
+    a, offset = lifted("diagonal", a), whole("diagonal", "offset", offset)
     i, j = (normalize_axis("diagonal", axis, a.shape) for axis in (axis1, axis2))
     if i == j:
         raise ValueError(f"diagonal: axis1 (={axis1}) and axis2 (={axis2}) are the same")

@@ -28,7 +28,7 @@ class Muon(Adam):
         m = momentum * m + (1 - momentum) * g
         u = (1 - momentum) * g + momentum * m if nesterov else m
         p = p * (1 - lr * weight_decay)
-        p = p - lr * sqrt(max(1, columns / rows)) * orthogonalize(u)
+        p = p - lr * sqrt(max(1, columns / max(rows, 1))) * orthogonalize(u)
 
     A weight of shape (in, out), as `nn.Linear` keeps it, so moves more when it widens. Biases,
     embeddings, convolutions and the last layer belong in a group with `"adamw": True`, whose
