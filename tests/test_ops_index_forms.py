@@ -95,13 +95,13 @@ def test_indices_go_by_either_name_and_in_every_form(device: str) -> None:
         lambda: ops.take(x, [0], index=[0]),
         lambda: x.scatter_add(0, places, ones, indices=places),
     ):
-        with pytest.raises(TypeError, match="give index or indices, which are two names for one"):
+        with pytest.raises(TypeError, match="give index or indices, two names for one"):
             call()
 
 
 def test_what_is_missing_is_named(device):
     x = Tensor([0.0, 0.0])
-    with pytest.raises(TypeError, match="gather: give index or indices, .*, not neither"):
+    with pytest.raises(TypeError, match=r"gather: give index or indices, .*, not neither"):
         x.gather(0)
     with pytest.raises(TypeError, match="scatter_add: source is missing"):
         x.scatter_add(0, [1])
