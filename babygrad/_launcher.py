@@ -27,6 +27,9 @@ _LOCAL_SIZES = (
     "PMI_SIZE",  # on all machines, for want of better: too many rather than too few
 )
 
+# A number of processes, and of how many machines it is the number.
+_ENTRY = r"[0-9]{1,6}(\(x0*[1-9][0-9]{0,5}\))?"
+
 
 def launch() -> tuple[int, int]:
     """The processes on this machine that share its processors, and how many the launcher has.
@@ -42,11 +45,11 @@ def launch() -> tuple[int, int]:
 
 def _count(text: str) -> int:
     """The number for this machine in "4" or in SLURM's list for all of them, "4(x2),3"; else 0."""
-    if not re.fullmatch(r"\d{1,6}(\(x\d{1,6}\))?(,\d{1,6}(\(x\d{1,6}\))?)*", text.strip()):
+    if not re.fullmatch(rf"{_ENTRY}(,{_ENTRY})*", text.strip()):
         return 0
     node = os.environ.get("SLURM_NODEID", "")
     counts: list[int] = []
-    for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", text):
+    for count, times in re.findall(r"([0-9]+)(?:\(x([0-9]+)\))?", text):
         counts += [int(count)] * int(times or 1)
     place = int(node) if node.isascii() and node.isdigit() else 0
     return counts[min(place, len(counts) - 1)]

@@ -56,6 +56,11 @@ def no_launcher(monkeypatch):
         ({"OMPI_COMM_WORLD_LOCAL_SIZE": "0"}, 1),
         ({"OMPI_COMM_WORLD_LOCAL_SIZE": "-2", "MPI_LOCALNRANKS": "two", "PMI_SIZE": ""}, 1),
         ({"SLURM_TASKS_PER_NODE": "4(x", "SLURM_NODEID": "x"}, 1),
+        ({"SLURM_TASKS_PER_NODE": "2(x0)"}, 1),
+        ({"SLURM_TASKS_PER_NODE": "3,2(x00)", "PMI_SIZE": "5"}, 5),
+        ({"SLURM_TASKS_PER_NODE": "4(x02)", "SLURM_NODEID": "1"}, 4),
+        ({"PMI_SIZE": "\N{ARABIC-INDIC DIGIT FOUR}"}, 1),
+        ({"SLURM_TASKS_PER_NODE": "4(x\N{ARABIC-INDIC DIGIT TWO})"}, 1),
     ],
 )
 def test_the_processes_of_this_machine_are_read_from_any_launcher(
