@@ -47,7 +47,9 @@ def correct(scores: Any, labels: Tensor, loss_fn: Any = None) -> tuple[float, in
         return math.nan, 0
     values, wanted = scores.data, labels.data
     ignored = getattr(loss_fn, "ignore_index", IGNORED)
-    counted = _counted(wanted, values.shape[axis], ignored if isinstance(ignored, int) else IGNORED)
+    if not isinstance(ignored, int | np.integer):
+        ignored = IGNORED
+    counted = _counted(wanted, values.shape[axis], int(ignored))
     if counted is None:
         return math.nan, 0
     right = values.argmax(axis) == wanted
@@ -73,7 +75,7 @@ def _class_axis(scores: Any, labels: Tensor, axis: Any) -> int | None:
     """Where the classes are: on the axis that the loss names, or on 1 if on no other."""
     if not isinstance(scores, Tensor) or scores.ndim == 0:
         return None
-    if not isinstance(axis, int):
+    if not isinstance(axis, int | np.integer):
         fitting = [i for i in range(1, scores.ndim) if _without(scores, i) == labels.shape]
         axis = 1 if fitting == [1] and labels.dtype.kind != "f" else None
     elif scores.ndim == 1:

@@ -77,6 +77,16 @@ def test_ignored_labels_do_not_count(device):
         assert found == pytest.approx(right[~ignored].mean(), rel=1e-12)
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.int8, np.array])
+def test_the_axis_and_the_ignored_label_may_be_numpys_integers(device, kind):
+    scores, labels, _ = problem((6, 4, 4), -1)
+    right = (labels == first(scores, -1))[labels != 0].mean()
+    for loss in (nn.CrossEntropyLoss, nn.NLLLoss):
+        loss_fn = loss(axis=kind(-1), ignore_index=kind(0))
+        assert (type(loss_fn.axis), type(loss_fn.ignore_index)) == (int, int)
+        assert accuracies(scores, labels, loss_fn, batch_size=6) == pytest.approx(right, rel=1e-12)
+
+
 def test_a_class_that_is_ignored_does_not_count_either(device):
     scores = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
     labels = np.array([0, 1, 1, 1])
@@ -119,6 +129,8 @@ def test_a_loss_of_ones_own_may_say_where_the_classes_are(device):
 
     scores, labels, _ = problem((6, 4, 4), -1)
     right = (labels == first(scores, -1))[labels != 0].mean()
+    assert accuracies(scores, labels, Focal()) == pytest.approx(right, rel=1e-12)
+    Focal.axis, Focal.ignore_index = np.int64(-1), np.int32(0)
     assert accuracies(scores, labels, Focal()) == pytest.approx(right, rel=1e-12)
 
 

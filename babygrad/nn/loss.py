@@ -35,14 +35,13 @@ class CrossEntropyLoss(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        _check_classes(name, ignore_index, axis)
         check_probability(name, "label_smoothing", label_smoothing)
         check_reduction(name, reduction)
         self.weight = weight
-        self.ignore_index = ignore_index
+        self.ignore_index = whole(name, "ignore_index", ignore_index)
         self.label_smoothing = label_smoothing
         self.reduction = reduction
-        self.axis = axis
+        self.axis = whole(name, "axis", axis)
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
         return ops.cross_entropy(
@@ -68,12 +67,11 @@ class NLLLoss(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        _check_classes(name, ignore_index, axis)
         check_reduction(name, reduction)
         self.weight = weight
-        self.ignore_index = ignore_index
+        self.ignore_index = whole(name, "ignore_index", ignore_index)
         self.reduction = reduction
-        self.axis = axis
+        self.axis = whole(name, "axis", axis)
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
         return ops.nll_loss(x, target, self.weight, self.ignore_index, self.reduction, self.axis)
@@ -148,9 +146,3 @@ class KLDivLoss(Module):
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
         return ops.kl_div(x, target, self.reduction, self.log_target)
-
-
-def _check_classes(name: str, ignore_index: Any, axis: Any) -> None:
-    """Raise unless the label that does not count and the axis of the classes are integers."""
-    whole(name, "ignore_index", ignore_index)
-    whole(name, "axis", axis)
