@@ -95,6 +95,10 @@ DAMAGED = {
         "the header promises 5 images in 3920 bytes, the file holds 3919",
     ),
     "long": ({"labels": idx(LABELS) + b"!"}, "goes on after the 5 labels that its header promises"),
+    "empty and huge": (
+        {"images": idx(IMAGES[:0], shape=(0, 2**32 - 1, 2**32 - 1))},
+        r"images: not an IDX file of images: no array has the shape \(0, 4294967295, 4294967295\)",
+    ),
     "size": ({"images": idx(IMAGES[:, :14])}, "images are 14x28, not 28x28"),
     "count": ({"labels": idx(LABELS[:4])}, "has 5 images, but .*labels has 4 labels"),
 }

@@ -78,6 +78,9 @@ def _read_array(filename: Filename, file: BinaryIO, axes: int, what: str) -> NDA
         raise ValueError(
             f"{filename}: the file goes on after the {shape[0]} {what} that its header promises"
         )
+    if math.prod(filter(None, shape)) * dtype.itemsize > np.iinfo(np.intp).max:
+        # numpy makes no such array, not even one that an axis of size 0 leaves empty.
+        raise ValueError(f"{filename}: not an IDX file of {what}: no array has the shape {shape}")
     values = np.frombuffer(content, dtype).reshape(shape)
     return values.astype(dtype.newbyteorder("="), copy=False)
 
