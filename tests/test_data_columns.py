@@ -180,6 +180,9 @@ DATASETS = {
     "generator": ((i for i in range(3)), "a generator "),
     "number": (5, r"an int \(=5\)"),
     "class": (ArrayDataset, "a type .*ArrayDataset"),
+    "array without axes": (np.array(5), r"a ndarray of shape \(\) and dtype int64"),
+    "Tensor without axes": (Tensor(5.0), r"a Tensor of shape \(\) and dtype float32"),
+    "numpy's number": (np.float32(5), "a float32 "),
 }
 
 

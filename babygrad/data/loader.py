@@ -141,6 +141,8 @@ def _check_dataset(dataset: Any) -> None:
     indexed = hasattr(kind, "__getitem__") or hasattr(kind, "__babygrad_batch__")
     if isinstance(dataset, Mapping):
         indexed = 0 in dataset or not dataset
+    if getattr(dataset, "ndim", None) == 0:
+        sized = False  # of an array or Tensor without axes
     if not sized or not indexed or isinstance(dataset, str | bytes):
         raise TypeError(
             f"DataLoader: the dataset is {described(dataset)}; it must be a Dataset, a list of "
