@@ -286,6 +286,29 @@ def test_refusals(case):
         call()
 
 
+SCHEDULES_OF_ANYTHING = {
+    "StepLR": lambda o: StepLR(o, 2),
+    "CosineLR": lambda o: CosineLR(o, 5),
+    "LinearWarmup": lambda o: LinearWarmup(o, 5),
+    "OneCycleLR": lambda o: OneCycleLR(o, 1.0, 5),
+    "ReduceLROnPlateau": ReduceLROnPlateau,
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES_OF_ANYTHING)
+def test_a_schedule_is_of_an_optimizer(name):
+    make = SCHEDULES_OF_ANYTHING[name]
+    for wrong in (None, 5, [1.0], Tensor([1.0])):
+        kind = type(wrong).__name__
+        message = f"^{name}: optimizer is a {kind}; it must be an Optimizer$"
+        with pytest.raises(TypeError, match=message):
+            make(wrong)
+    with pytest.raises(TypeError, match=f"^{name}: optimizer is the class SGD; give an instance$"):
+        make(SGD)
+    with pytest.raises(TypeError, match="^LinearWarmup: optimizer is a NoneType; it must be an Op"):
+        LinearWarmup(None, 5, StepLR(optimizer(1.0), 2))
+
+
 def test_a_subclass_must_say_what_the_rate_is():
     with pytest.raises(NotImplementedError, match=r"Scheduler must define learning_rate"):
         Scheduler(optimizer(1.0))

@@ -69,6 +69,16 @@ def setting(op: str, key: str, value: Any) -> Any:
     return count(op, key, value) if key == "rounds" else value
 
 
+def check_optimizer(op: str, optimizer: Any) -> None:
+    """Raise unless a schedule is given an optimizer, or what has its groups."""
+    if isinstance(optimizer, type):
+        raise TypeError(f"{op}: optimizer is the class {optimizer.__name__}; give an instance")
+    if not isinstance(getattr(optimizer, "param_groups", None), list):
+        raise TypeError(
+            f"{op}: optimizer is a {type(optimizer).__name__}; it must be an Optimizer"
+        )
+
+
 def check_keys(op: str, what: str, state: Any, expected: Iterable[str]) -> None:
     """Raise unless `state` is a dict with exactly the expected keys."""
     if not isinstance(state, Mapping):

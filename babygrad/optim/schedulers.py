@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from babygrad.optim._checks import as_number, check_keys, count, number
+from babygrad.optim._checks import as_number, check_keys, check_optimizer, count, number
 from babygrad.optim.optimizer import Optimizer
 
 
@@ -36,6 +36,7 @@ class Scheduler:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
+        check_optimizer(type(self).__name__, optimizer)
         self.optimizer = optimizer
         self.base = [float(group["lr"]) for group in optimizer.param_groups]
         self._go_to(0, self.base)
@@ -173,6 +174,7 @@ class LinearWarmup(Scheduler):
     def __init__(
         self, optimizer: Optimizer, warmup_steps: int, after: Scheduler | None = None
     ) -> None:
+        check_optimizer("LinearWarmup", optimizer)
         self.warmup_steps = count("LinearWarmup", "warmup_steps", warmup_steps, 1)
         if not isinstance(after, Scheduler | None):
             raise TypeError(
@@ -293,6 +295,7 @@ class ReduceLROnPlateau:
         threshold: float = 1e-4,
         min_lr: float = 0.0,
     ) -> None:
+        check_optimizer("ReduceLROnPlateau", optimizer)
         if mode not in ("min", "max"):
             raise ValueError(f"ReduceLROnPlateau: mode (={mode!r}) must be 'min' or 'max'")
         self.optimizer, self.mode = optimizer, mode
