@@ -237,6 +237,24 @@ def test_a_rule_that_fails_changes_nothing():
     assert (schedule.t, schedule.optimizer.lr) == (1, 0.5)
 
 
+@pytest.mark.parametrize(("base", "gamma"), [(1.0, 10.0), (1.0, 10), (1e300, 10.0), (5e-324, 1e9)])
+def test_a_gamma_that_raises_the_rate_beyond_all_floats_is_named(base, gamma):
+    schedule = StepLR(optimizer(base), 1, gamma)
+    message = r"^StepLR: gamma \(=1?[0-9e+]+\) has raised the learning rate .* at step \d+; choose"
+    with pytest.raises(ValueError, match=message) as caught:
+        rates(schedule, 400)
+    t = schedule.t
+    assert f"at step {t + 1};" in str(caught.value)
+    assert schedule.optimizer.lr == base * float(gamma) ** t < math.inf
+    with pytest.raises(ValueError, match=message):
+        schedule.load_state_dict({"t": 400, "base": [base]})
+    assert schedule.t == t
+
+
+def test_a_rate_of_zero_stays_zero_whatever_gamma_is():
+    assert rates(StepLR(optimizer(0.0), 1, 10.0), 400)[-1] == 0.0
+
+
 def test_counts_may_be_numpys_integers():
     assert StepLR(optimizer(1.0), np.int64(3)).step_size == 3
     assert LinearWarmup(optimizer(1.0), np.int32(4)).optimizer.lr == 0.25
@@ -272,6 +290,10 @@ REFUSALS = {
         lambda: OneCycleLR(optimizer(1.0), 1.0, 10, div_factor=0),
         r"OneCycleLR: div_factor \(=0\) must be above 0",
     ),
+    "divisor of a float": (
+        lambda: OneCycleLR(optimizer(1.0), 1.0, 10, div_factor=1e-320),
+        r"OneCycleLR: max_lr \(=1.0\) by div_factor \(=1e-320\) and .* must be finite",
+    ),
     "groups": (
         lambda: StepLR(optimizer(1.0), 1).load_state_dict({"t": 1, "base": [1.0, 2.0]}),
         "the state is of 2 parameter groups, the optimizer has 1",
@@ -305,7 +327,7 @@ def test_a_schedule_is_of_an_optimizer(name):
             make(wrong)
     with pytest.raises(TypeError, match=f"^{name}: optimizer is the class SGD; give an instance$"):
         make(SGD)
-    with pytest.raises(TypeError, match="^LinearWarmup: optimizer is a NoneType; it must be an Op"):
+    with pytest.raises(TypeError, match=r"^LinearWarmup: optimizer is a NoneType; it must be an Op"):
         LinearWarmup(None, 5, StepLR(optimizer(1.0), 2))
 
 

@@ -74,9 +74,7 @@ def check_optimizer(op: str, optimizer: Any) -> None:
     if isinstance(optimizer, type):
         raise TypeError(f"{op}: optimizer is the class {optimizer.__name__}; give an instance")
     if not isinstance(getattr(optimizer, "param_groups", None), list):
-        raise TypeError(
-            f"{op}: optimizer is a {type(optimizer).__name__}; it must be an Optimizer"
-        )
+        raise TypeError(f"{op}: optimizer is a {type(optimizer).__name__}; it must be an Optimizer")
 
 
 def check_keys(op: str, what: str, state: Any, expected: Iterable[str]) -> None:

@@ -115,7 +115,16 @@ class StepLR(Scheduler):
         super().__init__(optimizer)
 
     def learning_rate(self, base: float, t: int) -> float:
-        return base * self.gamma ** (t // self.step_size)
+        try:
+            rate = base * self.gamma ** (t // self.step_size)
+        except OverflowError:
+            rate = base and math.inf
+        if rate == math.inf:
+            raise ValueError(
+                f"StepLR: gamma (={self.gamma:g}) has raised the learning rate {base:g} beyond all "
+                f"floats at step {t}; choose one of at most 1"
+            )
+        return rate
 
 
 class CosineLR(Scheduler):
@@ -240,6 +249,11 @@ class OneCycleLR(Scheduler):
         self.max_lr = number("OneCycleLR", "max_lr", max_lr)
         self.first_lr = self.max_lr / _divisor("OneCycleLR", "div_factor", div_factor)
         self.last_lr = self.first_lr / _divisor("OneCycleLR", "final_div_factor", final_div_factor)
+        if not math.isfinite(self.first_lr) or not math.isfinite(self.last_lr):
+            raise ValueError(
+                f"OneCycleLR: max_lr (={max_lr!r}) by div_factor (={div_factor!r}) and "
+                f"final_div_factor (={final_div_factor!r}) must be finite"
+            )
         self.last = total_steps - 1
         self.peak = pct_start * total_steps - 1
         super().__init__(optimizer)
