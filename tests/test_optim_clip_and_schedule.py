@@ -327,7 +327,7 @@ def test_a_schedule_is_of_an_optimizer(name):
             make(wrong)
     with pytest.raises(TypeError, match=f"^{name}: optimizer is the class SGD; give an instance$"):
         make(SGD)
-    with pytest.raises(TypeError, match=r"^LinearWarmup: optimizer is a NoneType; it must be an Op"):
+    with pytest.raises(TypeError, match=r"^LinearWarmup: optimizer is a NoneType; it must be an O"):
         LinearWarmup(None, 5, StepLR(optimizer(1.0), 2))
 
 
