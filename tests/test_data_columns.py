@@ -91,6 +91,63 @@ def test_a_batch_that_the_dtype_of_the_first_cannot_hold_is_refused(device):
             list(loader)
 
 
+LARGE = 2**63 + 5
+
+
+def test_integers_too_large_for_int64_are_uint64_in_all_batches(device):
+    for samples in ([2**53 + 1, LARGE], [1, 2, LARGE, 3], [True, LARGE, 0], [LARGE, 2**64 - 1]):
+        for size in (1, 2, 4):
+            batches = columns(DataLoader(samples, size))
+            assert {dtype for ((dtype, _),) in batches} == {"uint64"}
+            assert [n for ((_, values),) in batches for n in values] == samples
+    pairs = [(0.5, 2**53 + 1), (1, LARGE)]
+    assert columns(DataLoader(pairs, 2)) == [
+        [("float32", [0.5, 1]), ("uint64", [2**53 + 1, LARGE])]
+    ]
+    rows = [[([2**53 + 1, LARGE])], [([LARGE, 1])]]
+    assert columns(DataLoader(rows, 2)) == [[("uint64", [rows[0][0], rows[1][0]])]]
+    whole = ArrayDataset([2**53 + 1, LARGE], [[LARGE, 0], [1, 2]])
+    assert columns(DataLoader(whole, 2)) == [
+        [("uint64", [2**53 + 1, LARGE]), ("uint64", [[LARGE, 0], [1, 2]])]
+    ]
+    assert columns(DataLoader([0.5, LARGE], 2)) == [[("float32", [0.5, 2.0**63])]]
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [-1, LARGE],
+        [LARGE, LARGE, -1],
+        [-1, np.uint64(LARGE)],
+        [np.int64(3), np.uint64(LARGE)],
+        [np.array([-1, 0]), np.array([0, LARGE], np.uint64)],
+    ],
+)
+def test_integers_that_no_type_has_are_refused_with_the_sample(device, samples):
+    place = next(i for i, sample in enumerate(samples) if np.max(sample) == LARGE)
+    number = f"the number {LARGE} does not fit int64"
+    for dataset, name in ((samples, "list"), (Indexed(samples), "Indexed")):
+        with pytest.raises(
+            ValueError, match=f"^DataLoader: sample {place} of the {name}: {number}"
+        ):
+            list(DataLoader(dataset, len(samples)))
+        pairs = type(dataset)([(0, sample) for sample in samples])
+        message = f"^DataLoader: sample {place} of the {name}, column 1: {number}"
+        with pytest.raises(ValueError, match=message):
+            list(DataLoader(pairs, len(samples)))
+    with pytest.raises(TypeError, match="^ArrayDataset: array 0: no integer type has all of its"):
+        ArrayDataset([-1, LARGE])
+
+
+def test_a_later_batch_that_is_too_large_for_int64_is_refused(device):
+    loader = DataLoader(Indexed([1, -2, LARGE, LARGE + 1]), 2)
+    message = (
+        f"^DataLoader: column 0 of the Indexed in the batch of sample 2: the number {LARGE + 1}"
+    )
+    with pytest.raises(ValueError, match=message):
+        list(loader)
+
+
 def test_columns_of_other_byte_orders_and_alignments_are_read(device):
     packed = np.zeros(4, np.dtype([("pad", "u1"), ("value", "<f4")], align=False))
     packed["value"] = [1, 2, 3, 4]

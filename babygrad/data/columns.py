@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from babygrad.data.dataset import as_array, described
-from babygrad.dtypes import FLOAT32, DType, as_dtype, promote
+from babygrad.dtypes import FLOAT32, INT64, UINT64, DType, as_dtype, promote
 from babygrad.tensor import NDArray, Tensor, from_numpy
 
 PYTHON_NUMBERS = {bool, int, float}
@@ -56,7 +56,12 @@ class Columns:
         dtype = self.dtypes[k]
         if made.dtype == dtype:
             return made
-        if promote(dtype, made.dtype) != dtype:
+        place = f"DataLoader: column {k} of the {self.name} in the batch of sample {indices[0]}"
+        if dtype == INT64:
+            _check_int64(made.data, place)
+        # A batch without the large values of a list is int64 by itself.
+        fits = dtype == UINT64 and made.dtype == INT64 and made.data.min(initial=0) >= 0
+        if not fits and promote(dtype, made.dtype) != dtype:
             raise TypeError(
                 f"DataLoader: column {k} of the {self.name} is {made.dtype} in the batch of "
                 f"sample {indices[0]}, and was {dtype} in the batches before; a column must have "
@@ -100,7 +105,8 @@ class Columns:
         except (TypeError, ValueError):
             column = "" if k is None else f", column {k}"
             for index, value in zip(indices, values, strict=True):
-                as_array(value, f"DataLoader: sample {index} of the {self.name}{column}")
+                place = f"DataLoader: sample {index} of the {self.name}{column}"
+                _check_int64(as_array(value, place), place)
             raise
 
 
@@ -109,9 +115,30 @@ def _common_dtype(values: Sequence[Any]) -> DType:
     types = set(map(type, values))
     if types <= PYTHON_NUMBERS:
         # Most columns of lists are such labels; one conversion for all takes a tenth of the time.
-        return FLOAT32 if float in types else as_dtype(np.array(values).dtype)
+        if float in types:
+            return FLOAT32
+        found = np.array(values).dtype
+        if found.kind != "f":
+            return as_dtype(found)
+        # numpy makes floats of integers on both sides of int64's largest, and loses digits.
+        if min(values) >= 0:
+            return UINT64
+        raise ValueError("DataLoader: no integer type has all numbers of a column")
     if types == {np.ndarray}:
         dtypes = {value.dtype for value in values}
     else:
         dtypes = {as_array(value).dtype for value in values}
-    return reduce(promote, map(as_dtype, dtypes))
+    dtype = reduce(promote, map(as_dtype, dtypes))
+    if dtype == INT64 and UINT64 in dtypes:
+        for value in values:
+            _check_int64(as_array(value), "DataLoader: a column")
+    return dtype
+
+
+def _check_int64(array: NDArray, place: str) -> None:
+    """Raise when a column of signed integers has a number that only uint64 has."""
+    if array.dtype == UINT64 and array.max(initial=0) >> 63:
+        raise ValueError(
+            f"{place}: the number {array.max()} does not fit int64, the type of a column with "
+            "signed integers beside it; give arrays of one dtype"
+        )

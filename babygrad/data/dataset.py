@@ -124,9 +124,28 @@ def as_array(data: Any, place: str = "dataset") -> NDArray:
         return data.data
     array = checked(place, data)
     if array.dtype == np.float64 and not hasattr(data, "dtype"):
+        if (np.abs(array) >= 2.0**63).any() and _is_of_integers(data):
+            # numpy makes floats of integers on both sides of int64's largest.
+            return _large_integers(data, place)
         return array.astype(np.float32)
     as_dtype(array.dtype, place)
     return array
+
+
+def _is_of_integers(values: Any) -> bool:
+    if isinstance(values, list | tuple):
+        return all(map(_is_of_integers, values))
+    return isinstance(values, int | np.integer)
+
+
+def _large_integers(data: Any, place: str) -> NDArray:
+    try:
+        return np.array(data, np.uint64)
+    except OverflowError:
+        raise TypeError(
+            f"{place}: no integer type has all of its numbers, of which one is negative and one "
+            f"is above {2**63 - 1}; convert them with float()"
+        ) from None
 
 
 def described(value: Any) -> str:
