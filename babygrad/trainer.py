@@ -90,9 +90,7 @@ class Trainer:
         *,
         scheduler: Scheduler | ReduceLROnPlateau | None = None,
     ) -> None:
-        if isinstance(loss_fn, type):
-            name = loss_fn.__name__
-            raise TypeError(f"Trainer: loss_fn is the class {name}; give an instance, {name}()")
+        _check_parts(model, optimizer, loss_fn, scheduler)
         for name, loader in (("train_loader", train_loader), ("val_loader", val_loader)):
             if loader is None and name == "val_loader":
                 continue
@@ -100,8 +98,6 @@ class Trainer:
                 raise TypeError(
                     f"Trainer: {name} is {described(loader)}, which has no batches to go through"
                 )
-        if scheduler is not None and not hasattr(scheduler, "step"):
-            raise TypeError(f"Trainer: scheduler is {described(scheduler)}, which has no step()")
         self.model = model
         self.optimizer = optimizer
         self.loss_fn = loss_fn
@@ -311,6 +307,31 @@ class _Sums:
 
     def accuracy(self) -> float:
         return self.right / self.labels if self.labels else math.nan
+
+
+def _check_parts(model: Any, optimizer: Any, loss_fn: Any, scheduler: Any) -> None:
+    """Raise for what cannot be trained, or be trained with, before the training finds it out."""
+    parts = {"model": model, "optimizer": optimizer, "loss_fn": loss_fn, "scheduler": scheduler}
+    for name, part in parts.items():
+        if isinstance(part, type):
+            kind = part.__name__
+            call = f"{kind}()" if name in ("model", "loss_fn") else f"{kind}(...)"
+            raise TypeError(f"Trainer: {name} is the class {kind}; give an instance, {call}")
+    if not callable(model) or not _has(model, "named_parameters", "train", "eval"):
+        raise TypeError(f"Trainer: model is {described(model)}; it must be a Module")
+    if not _has(optimizer, "zero_grad", "step"):
+        raise TypeError(f"Trainer: optimizer is {described(optimizer)}; it must be an Optimizer")
+    if not callable(loss_fn):
+        raise TypeError(
+            f"Trainer: loss_fn is {described(loss_fn)}; it must be a function of prediction and "
+            "target, such as nn.SoftmaxLoss()"
+        )
+    if scheduler is not None and not _has(scheduler, "step"):
+        raise TypeError(f"Trainer: scheduler is {described(scheduler)}, which has no step()")
+
+
+def _has(part: Any, *methods: str) -> bool:
+    return all(callable(getattr(part, method, None)) for method in methods)
 
 
 def _check_epochs(epochs: Any) -> None:

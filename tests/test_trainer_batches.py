@@ -10,7 +10,7 @@ import pytest
 import babygrad
 from babygrad import Tensor, nn
 from babygrad.data import ArrayDataset, DataLoader
-from babygrad.optim import SGD
+from babygrad.optim import SGD, ReduceLROnPlateau, StepLR
 from babygrad.trainer import Trainer
 
 X = np.arange(30, dtype=np.float32).reshape(10, 3) / 30
@@ -161,6 +161,29 @@ def test_what_is_no_loss_loader_or_scheduler_is_refused_when_it_is_given():
         trainer([(X, Y)], 3)
     with pytest.raises(TypeError, match=r"Trainer: scheduler is a float \(=0.1\), which has no st"):
         trainer([(X, Y)], scheduler=0.1)
+    for schedule in (StepLR, ReduceLROnPlateau):
+        kind = schedule.__name__
+        message = rf"^Trainer: scheduler is the class {kind}; give an instance, {kind}\(\.\.\.\)$"
+        with pytest.raises(TypeError, match=message):
+            trainer([(X, Y)], scheduler=schedule)
+    for wrong, shown in ((5, r"an int \(=5\)"), (None, "None"), ("mse", r"a str \(='mse'\)")):
+        with pytest.raises(TypeError, match=f"^Trainer: loss_fn is {shown}; it must be a function"):
+            Trainer(Recorder(), SGD([Tensor([1.0], requires_grad=True)]), wrong, [(X, Y)])
+
+
+def test_what_is_no_model_or_optimizer_is_refused_when_it_is_given():
+    model, loss_fn = Recorder(), nn.SoftmaxLoss()
+    optimizer = SGD(model.parameters(), 0.1)
+    for wrong, shown in ((None, "None"), (len, "a builtin_function_or_method .*"), ([1], "a list")):
+        with pytest.raises(TypeError, match=f"^Trainer: model is {shown}.*; it must be a Module$"):
+            Trainer(wrong, optimizer, loss_fn, [(X, Y)])
+        message = f"^Trainer: optimizer is {shown}.*; it must be an Optimizer$"
+        with pytest.raises(TypeError, match=message):
+            Trainer(model, wrong, loss_fn, [(X, Y)])
+    with pytest.raises(TypeError, match=r"^Trainer: model is the class Recorder; give an instance"):
+        Trainer(Recorder, optimizer, loss_fn, [(X, Y)])
+    with pytest.raises(TypeError, match=r"^Trainer: optimizer is the class SGD; give an instance"):
+        Trainer(model, SGD, loss_fn, [(X, Y)])
 
 
 @pytest.mark.parametrize("epochs", [-1, "3", True, 2.0, None, [1]])
