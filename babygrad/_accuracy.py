@@ -46,10 +46,7 @@ def correct(scores: Any, labels: Tensor, loss_fn: Any = None) -> tuple[float, in
     if axis is None:
         return math.nan, 0
     values, wanted = scores.data, labels.data
-    ignored = getattr(loss_fn, "ignore_index", IGNORED)
-    if not isinstance(ignored, int | np.integer):
-        ignored = IGNORED
-    counted = _counted(wanted, values.shape[axis], int(ignored))
+    counted = _counted(wanted, values.shape[axis], ignored_label(loss_fn))
     if counted is None:
         return math.nan, 0
     right = values.argmax(axis) == wanted
@@ -59,6 +56,12 @@ def correct(scores: Any, labels: Tensor, loss_fn: Any = None) -> tuple[float, in
     if counted is not True:
         right &= counted
     return float(np.count_nonzero(right)), right.size if counted is True else int(counted.sum())
+
+
+def ignored_label(loss_fn: Any) -> int:
+    """The label that does not count for a loss."""
+    ignored = getattr(loss_fn, "ignore_index", IGNORED)
+    return int(ignored) if isinstance(ignored, int | np.integer) else IGNORED
 
 
 def _counted(labels: NDArray, classes: int, ignored: int) -> NDArray | Literal[True] | None:

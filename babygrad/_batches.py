@@ -84,11 +84,16 @@ def _fault(x: Tensor, y: Tensor, batch: Any) -> str | None:
     return None
 
 
-def cause(x: Tensor, y: Tensor, batch: Any, model: Any) -> str:
-    """Why a loss may not be finite, and what to do about it."""
+def cause(x: Tensor, y: Tensor, batch: Any, model: Any, ignored: int) -> str:
+    """Why a loss may not be finite, and what to do about it; labels of `ignored` do not count."""
     if (found := _fault(x, y, batch)) is not None:
         hint = "" if anomaly.is_watched() else ", which babygrad.detect_anomaly() does not look at"
         return f"{found}: mend the data{hint}"
+    if y.size and bool((y.data == ignored).all()):
+        return (
+            f"no label of the batch counts, for all are {ignored}, and the mean of none is NaN: "
+            "leave such a batch out"
+        )
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if (fault := anomaly.first_fault(tensor.data)) is not None:
             return f"{name} has {fault[0]} from before; lower the learning rate"

@@ -196,7 +196,8 @@ class Trainer:
                 loss = self._loss(prediction, y)
                 value = float(loss.item())
                 if not math.isfinite(value):
-                    cause = _batches.cause(x, y, batch, self.model)
+                    ignored = _accuracy.ignored_label(self.loss_fn)
+                    cause = _batches.cause(x, y, batch, self.model, ignored)
                     place = f"epoch {epoch}, batch {i}"
                     raise RuntimeError(f"Trainer: the loss is {value} in {place}; {cause}")
                 if loss.requires_grad:

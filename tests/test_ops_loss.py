@@ -22,6 +22,14 @@ def test_different_shapes_raise(name: str, device: str) -> None:
             getattr(ops, name)(np.zeros(a), np.zeros(b))
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss", *ELEMENTWISE])
+def test_a_prediction_of_none_is_named(name: str, device: str) -> None:
+    for wrong in (None, "text", {}):
+        kind = type(wrong).__name__
+        with pytest.raises(TypeError, match=f"^{name}: an operand is a {kind}, not a tensor or"):
+            getattr(ops, name)(wrong, [0, 1])
+
+
 def test_values_by_hand(device: str, dtype: str) -> None:
     x, t = [0.5, -2.0, 0.0], [1.0, 1.0, 0.0]
     tensors = Tensor(x, dtype=dtype), Tensor(t, dtype=dtype)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import babygrad
-from babygrad import Tensor, nn
+from babygrad import Tensor, nn, ops
 from babygrad.data import ArrayDataset, DataLoader
 from babygrad.optim import SGD, ReduceLROnPlateau, StepLR
 from babygrad.trainer import Trainer
@@ -336,6 +336,31 @@ def test_the_learning_rate_is_to_blame_only_when_the_data_are_finite(device):
         r"the loss is -?inf in epoch 1, batch 0; lower the learning rate, or fit within babygra"
     )
     refused(it, RuntimeError, message)
+
+
+@pytest.mark.parametrize("ignored", [-100, 0, np.int64(1)])
+def test_a_batch_without_a_label_that_counts_is_said_to_have_none(device, ignored):
+    labels = np.full(len(X), ignored)
+    for loss_fn in (
+        nn.CrossEntropyLoss(ignore_index=ignored),
+        nn.NLLLoss(ignore_index=ignored),
+        *([nn.SoftmaxLoss(), lambda p, y: ops.cross_entropy(p, y)] if ignored == -100 else []),
+    ):
+        message = (
+            "the loss is nan in epoch 1, batch 0; no label of the batch counts, for all are "
+            f"{ignored}, and the mean of none is NaN: leave such a batch out$"
+        )
+        refused(trainer([(X, labels)], loss_fn=loss_fn), RuntimeError, message)
+
+
+@pytest.mark.parametrize("loss", [nn.SoftmaxLoss, nn.CrossEntropyLoss, nn.NLLLoss, nn.MSELoss])
+def test_a_model_that_returns_nothing_is_said_to(device, loss):
+    it = trainer([(X, Y)], loss_fn=loss())
+    it.model.forward = lambda x: None
+    message = (
+        r"^Trainer: the model returned None, which loss_fn cannot take \(\w+: an operand is a N"
+    )
+    refused(it, TypeError, message)
 
 
 def test_a_parameter_that_is_not_finite_is_named(device):

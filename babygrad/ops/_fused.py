@@ -47,7 +47,14 @@ def floats(op: str, *operands: Any) -> list[Any]:
     """The operands as Tensors of one type, float32 or float64; an operand that is None stays None.
 
     Fused kernels take arrays of one type. float16 is for storage, and computed with in float32.
+
+    Raises
+    ------
+    TypeError
+        When the first is None, which no operation can do without.
     """
+    if operands[0] is None:
+        raise TypeError(f"{op}: an operand is a NoneType, not a tensor or number")
     tensors = promoted(op, *[a for a in operands if a is not None])
     if tensors[0]._data.dtype.kind != "f":
         tensors = [t.astype(FLOAT32) for t in tensors]
