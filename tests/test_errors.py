@@ -153,3 +153,21 @@ def test_devices_that_differ_are_named():
 def test_at_least_forty_messages_are_pinned():
     assert MESSAGES.keys() == CASES.keys()
     assert len(CASES) >= 40
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: ops.conv2d(x, None),
+        lambda x: ops.conv(x, None),
+        lambda x: ops.conv_transpose2d(x, None),
+        lambda x: ops.linear(x, None),
+        lambda x: ops.scaled_dot_product_attention(x, None, x),
+        lambda x: ops.batch_norm(None),
+        lambda x: ops.matmul(x, None),
+    ],
+)
+def test_an_operand_that_is_none_is_named(call) -> None:
+    x = Tensor(np.ones((1, 1, 3, 3)))
+    with pytest.raises(TypeError, match=r"^\w+: an operand is a NoneType, not a tensor or number$"):
+        call(x)

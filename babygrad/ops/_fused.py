@@ -43,7 +43,7 @@ def unstored(op: str, a: Any) -> Tensor:
     return x.astype(FLOAT32) if x._data.dtype is FLOAT16 else x
 
 
-def floats(op: str, *operands: Any) -> list[Any]:
+def floats(op: str, *operands: Any, needed: int = 1) -> list[Any]:
     """The operands as Tensors of one type, float32 or float64; an operand that is None stays None.
 
     Fused kernels take arrays of one type. float16 is for storage, and computed with in float32.
@@ -51,9 +51,9 @@ def floats(op: str, *operands: Any) -> list[Any]:
     Raises
     ------
     TypeError
-        When the first is None, which no operation can do without.
+        When one of the first is None, those that are `needed`.
     """
-    if operands[0] is None:
+    if any(a is None for a in operands[:needed]):
         raise TypeError(f"{op}: an operand is a NoneType, not a tensor or number")
     tensors = promoted(op, *[a for a in operands if a is not None])
     if tensors[0]._data.dtype.kind != "f":

@@ -143,7 +143,7 @@ def scaled_dot_product_attention(
     """
     op = "scaled_dot_product_attention"
     mask, causal = _either_mask(op, mask, attn_mask), causal or is_causal
-    q, k, v = floats(op, q, k, v)
+    q, k, v = floats(op, q, k, v, needed=3)
     check_probability(op, "dropout", dropout)
     lead = _leading_axes(op, q, k, v)
     scale = _default_scale(q.shape[-1]) if scale is None else scale

@@ -123,7 +123,7 @@ def conv(a: Any, b: Any, stride: Sizes = 1, padding: Any = 0, bias: Any = None) 
     >>> babygrad.ops.conv(image, babygrad.Tensor.ones(3, 3, 1, 2)).shape
     (1, 2, 2, 2)
     """
-    a, b, bias = floats("conv", a, b, bias)
+    a, b, bias = floats("conv", a, b, bias, needed=2)
     return _apply(Conv(stride, padding), a, b, bias)
 
 
@@ -177,7 +177,7 @@ def conv1d(
     The parameters are those of `conv2d`, for one axis.
     """
     op = "conv1d"
-    x, weight, bias = floats(op, x, weight, bias)
+    x, weight, bias = floats(op, x, weight, bias, needed=2)
     if x.ndim == 2:
         y = conv1d(unsqueeze(x, 0), weight, bias, stride, padding, dilation, groups)
         return squeeze(y, 0)
@@ -227,7 +227,7 @@ def conv_transpose2d(
         HO = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1.
     """
     op = "conv_transpose2d"
-    x, weight, bias = floats(op, x, weight, bias)
+    x, weight, bias = floats(op, x, weight, bias, needed=2)
     if x.ndim == 3:
         return squeeze(
             conv_transpose2d(
@@ -277,7 +277,7 @@ def _transposed_size(
 def _conv_nchw(
     op: str, x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
-    x, w, b = floats(op, x, w, b)
+    x, w, b = floats(op, x, w, b, needed=2)
     if x.ndim == 3:
         return squeeze(_conv_nchw(op, unsqueeze(x, 0), w, b, stride, padding, dilation, groups), 0)
     _check_ranks(op, x, w, 4)

@@ -188,7 +188,7 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None)
     array([3., 0.], dtype=float32)
     """
     given = (x, weight) if bias is None else (x, weight, bias)
-    tensors = floats("linear", *given)
+    tensors = floats("linear", *given, needed=2)
     i, w = tensors[0].shape, tensors[1].shape
     if len(w) != 2 or not i or i[-1] != w[0]:
         raise ValueError(
