@@ -38,14 +38,17 @@ def _one_of(*words: str) -> _Setting:
 
 
 def _folder(text: str) -> Path | None:
+    expanded = os.path.expanduser(text)
+    if expanded.startswith("~"):  # no such user, or one without a home
+        return None
     try:
-        return Path(os.path.abspath(os.path.expanduser(text)))
+        return Path(os.path.abspath(expanded))
     except OSError:  # a relative path, and the current folder is gone
         return None
 
 
 _SETTINGS = {
-    "CACHE_DIR": _Setting("a path, absolute or of a current folder that exists", _folder),
+    "CACHE_DIR": _Setting("a path, absolute or of a current or home folder that exists", _folder),
     "CACHE_MB": _integer(0, 10**9),
     "DEVICE": _Setting("a device string", str),
     "ENGINE": _one_of("native", "python"),
@@ -66,9 +69,14 @@ def _value(name: str) -> Any:
 
 
 def device() -> str | None:
-    """The default device; it may be one that there is not."""
+    """The default device; it may be one that there is not, of which `no_such_device` warns."""
     value: str | None = _value("DEVICE")
     return value
+
+
+def no_such_device(available: Sequence[str]) -> None:
+    """Warn that the default device is not one of those available."""
+    _warn("DEVICE", f"there are {', '.join(available)}")
 
 
 def engine() -> str:

@@ -90,16 +90,18 @@ def current() -> Device:
 
 
 def _first_default() -> Device:
-    """The default device before any is set: `BABYGRAD_DEVICE`, else "cpu"."""
+    """The default device before any is set: `BABYGRAD_DEVICE` if there is such a one, else "cpu".
+
+    One that there is and that does not load is an error: it was meant, and its cure is known.
+    """
     name = _environment.device()
-    if name is None:
-        _state.default_device = find("cpu")
-        return _state.default_device
     try:
-        _state.default_device = find(name)
-    except ValueError as error:
-        raise ValueError(f"{error}; BABYGRAD_DEVICE asks for it") from None
-    return _state.default_device
+        chosen = find(name or "cpu")
+    except ValueError:
+        chosen = find("cpu")
+        _environment.no_such_device(registry.devices())
+    _state.default_device = chosen
+    return chosen
 
 
 def get_default_device() -> str:

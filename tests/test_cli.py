@@ -180,12 +180,16 @@ def test_labels_that_are_no_digits_and_empty_sets_are_refused(capsys, tmp_path):
     assert err.endswith("there are no training images\n")
 
 
-def test_an_unknown_default_device_is_bad_input(capsys, monkeypatch):
+def test_an_unknown_device_is_bad_input_and_as_the_default_a_warning(capsys, monkeypatch):
+    code, _, err = run(capsys, "train", "--data", "nowhere", "--device", "tpu")
+    assert code == 2
+    assert "unknown device 'tpu'" in err
     monkeypatch.setattr("babygrad._state.default_device", None)
     monkeypatch.setenv("BABYGRAD_DEVICE", "tpu")
-    code, _, err = run(capsys, "train", "--data", "nowhere")
+    with pytest.warns(RuntimeWarning, match="BABYGRAD_DEVICE is 'tpu', there are cpu, cpu:cpp"):
+        code, _, err = run(capsys, "train", "--data", "nowhere")
     assert code == 2
-    assert err.startswith("babygrad train: unknown device 'tpu'")
+    assert err.startswith("babygrad train: nowhere: there is no")
 
 
 # ----- babygrad devices, and the command itself -----

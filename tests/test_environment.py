@@ -162,12 +162,22 @@ def test_an_instruction_set_that_there_is_not_leaves_the_best(isa):
     assert f"BABYGRAD_ISA is '{isa}', this machine has: {have}; the default is used" in warning
 
 
-def test_an_unknown_device_is_an_error_that_names_the_variable():
-    """Unlike a number of threads, another device would be another experiment."""
-    code = "import babygrad\ntry: babygrad.Tensor([1.0])\nexcept ValueError as error: print(error)"
-    out, found = run(code, BABYGRAD_DEVICE="cpu:nope")
-    assert out.startswith("unknown device 'cpu:nope': there are cpu,")
-    assert out.endswith("; BABYGRAD_DEVICE asks for it")
+@pytest.mark.parametrize("name", ["cpu:nope", "foo", "CPU", "cpu:"])
+def test_an_unknown_device_gets_the_default_and_one_warning(name):
+    out, found = run(SUM + SUM + "print(babygrad.get_default_device())", BABYGRAD_DEVICE=name)
+    assert out == "3.0 3.0 cpu"
+    (warning,) = (line for line in found if "BABYGRAD_" in line)  # "cpu" may have fallen back, too
+    assert f"RuntimeWarning: BABYGRAD_DEVICE is '{name}', there are cpu, cpu:cpp, " in warning
+    assert warning.endswith("; the default is used")
+
+
+def test_a_device_that_the_program_names_must_exist():
+    code = (
+        "import babygrad\n"
+        "try: babygrad.Tensor([1.0], device='foo')\nexcept ValueError as error: print(error)"
+    )
+    out, found = run(code, BABYGRAD_DEVICE="cpu:numpy")
+    assert out.startswith("unknown device 'foo': there are cpu,")
     assert found == []
 
 
@@ -180,6 +190,12 @@ def test_the_cache_folder_is_fixed_at_import_and_may_begin_with_a_tilde(tmp_path
     home = {"HOME": str(tmp_path / "home"), "BABYGRAD_CACHE_DIR": "~/kernels"}
     assert run(FOLDER, tmp_path, **home) == (f"{tmp_path}/home/kernels", [])
     assert run(FOLDER, tmp_path, BABYGRAD_CACHE_DIR="") == ("None", [])
+
+
+def test_the_home_folder_of_nobody_is_one_warning(tmp_path):
+    out, (warning,) = run(FOLDER, tmp_path, BABYGRAD_CACHE_DIR="~there-is-no-such-user/x")
+    assert out == "None"
+    assert "BABYGRAD_CACHE_DIR is '~there-is-no-such-user/x', allowed is a path" in warning
 
 
 def test_a_relative_cache_folder_without_a_current_folder_is_one_warning(tmp_path):

@@ -50,7 +50,10 @@ def resolve(device: str) -> Backend:
         return _best()
     kind, _, name = device.partition(":") if isinstance(device, str) else ("", "", "")
     if kind != "cpu" or not (name in BUILTIN or name in names()):
-        known = ", ".join(["cpu", *(f"cpu:{name}" for name in names())])
+        known = ", ".join(devices())
+        if hasattr(device, "__array__") and not isinstance(device, type):
+            # A tensor or an array has a dtype, but names none; it may be large, and is not shown.
+            raise ValueError(f"unknown device of type {type(device).__name__}: there are {known}")
         if _is_type(device):
             raise ValueError(f"{device!r} is a type, to which astype casts; devices are {known}")
         raise ValueError(f"unknown device {device!r}: there are {known}")
@@ -77,6 +80,11 @@ def get(name: str) -> Backend:
 def names() -> list[str]:
     """The backends there are, whether they load or not, in alphabetical order."""
     return sorted({*BUILTIN, *(point.name for point in _entry_points())})
+
+
+def devices() -> list[str]:
+    """The device strings there are, whether their backends load or not."""
+    return ["cpu", *(f"cpu:{name}" for name in names())]
 
 
 def available() -> dict[str, str | None]:
