@@ -40,6 +40,7 @@ DTYPES: dict[str, Any] = {
     "BF16": np.uint16,
 }
 
+_MOST_AXES = 64  # of an array of numpy
 _LONGEST_NAME = 200  # characters of a name that a message shows
 
 
@@ -79,7 +80,7 @@ def read_header(file: BinaryIO, size: int) -> Header:
     if data > size:
         raise ValueError(f"its header claims {length} bytes, and {size - LENGTH_BYTES} are there")
     header = _parsed(file.read(length))
-    metadata = _strings(header.pop(METADATA, None) or {})
+    metadata = _strings(header.pop(METADATA, {}))
     entries = {name: _entry(name, given) for name, given in header.items()}
     _check_layout(entries, size - data)
     return Header(entries, metadata, data)
@@ -96,6 +97,8 @@ def read_array(file: BinaryIO, data: int, entry: Entry) -> NDArray:
     dtype = DTYPES.get(entry.dtype)
     if dtype is None:
         raise ValueError(f"has the dtype {entry.dtype}, which babygrad does not have")
+    if len(entry.shape) > _MOST_AXES:
+        raise ValueError(f"has {len(entry.shape)} axes, more than the {_MOST_AXES} of an array")
     content = bytearray(entry.end - entry.begin)
     file.seek(data + entry.begin)
     if file.readinto(content) != len(content):  # type: ignore[attr-defined]

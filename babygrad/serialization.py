@@ -60,7 +60,8 @@ def save_file(
     Raises
     ------
     TypeError
-        When a value is no array of numbers, or a name or the metadata are not strings.
+        When `arrays` is no mapping, a value is no array of numbers, or a name or the metadata are
+        not strings.
     ValueError
         When a finite number is too large for `dtype`, there is no such dtype, or a name or the
         metadata are such that no file could hold them.
@@ -81,6 +82,10 @@ def save_file(
     """
     if dtype is not None and dtype not in _STORED:
         raise ValueError(f"save: dtype (={dtype!r}) must be one of {', '.join(_STORED)}")
+    if not isinstance(arrays, Mapping):
+        raise TypeError(
+            f"save: arrays must map names to arrays; they are a {type(arrays).__name__}"
+        )
     notes = _checked(metadata)
     written, tied = _untied(arrays)
     rounded = [n for n, array in written.items() if dtype is not None and array.dtype.kind == "f"]
@@ -192,14 +197,28 @@ class Archive(Mapping[str, NDArray]):
         self._begin = header.data
         notes = header.metadata
         own = _FORMAT in notes
-        tied = notes.get(_TIED if own else _OLD_TIED, "{}")
-        self._aliases = _aliases(self.filename, tied, self._entries)
+        self._aliases = self._own_ties(notes) if own else self._old_ties(notes)
         self.is_pytorch = not own and notes.get("format") == "pt"
         self.metadata = {
             key: text
             for key, text in notes.items()
-            if not (key.startswith(_OWN) if own else key == _OLD_TIED)
+            if not (key.startswith(_OWN) if own else key == _OLD_TIED and self._aliases)
         }
+
+    def _own_ties(self, notes: Mapping[str, str]) -> dict[str, str]:
+        try:
+            return _aliases(notes.get(_TIED, "{}"), self._entries)
+        except ValueError as error:
+            raise ValueError(
+                f"load: {self.filename} has broken metadata {_TIED!r}: {error}"
+            ) from None
+
+    def _old_ties(self, notes: Mapping[str, str]) -> dict[str, str]:
+        """The ties of an old file; in one of another library the key may mean anything."""
+        try:
+            return _aliases(notes.get(_OLD_TIED, "{}"), self._entries)
+        except ValueError:
+            return {}
 
     def owner(self, name: str) -> str:
         """The name that an array is stored under, which ties give other names."""
@@ -351,16 +370,21 @@ def _header(content: bytes) -> dict[str, Any]:
     return header
 
 
-def _aliases(filename: PathLike, text: str, entries: Mapping[str, Any]) -> dict[str, str]:
-    """The names that a file gives a second time, each with the one that its array has."""
-    problem = f"load: {filename} has broken metadata {_TIED!r}"
+def _aliases(text: str, entries: Mapping[str, Any]) -> dict[str, str]:
+    """The names that a file gives a second time, each with the one that its array has.
+
+    Raises
+    ------
+    ValueError
+        When `text` is no JSON that maps new names to names of `entries`.
+    """
     try:
         tied = json.loads(text, object_pairs_hook=_safetensors.unique)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{problem}: {error}") from None
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
     if not isinstance(tied, dict) or not all(isinstance(name, str) for name in tied.values()):
-        raise ValueError(f"{problem}: they must map names to names")
+        raise ValueError("they must map names to names")
     for alias, name in tied.items():
         if name not in entries or alias in entries:
-            raise ValueError(f"load: {filename} ties {alias!r} to {name!r}, which does not fit")
+            raise ValueError(f"they tie {alias!r} to {name!r}, which does not fit")
     return tied

@@ -31,6 +31,7 @@ def entry(shape: Any, start: Any, end: Any, dtype: Any = "F32") -> dict[str, Any
 
 
 A = entry([2], 0, 8)
+OWN = {"babygrad.format": "1"}
 DAMAGED = {
     "empty": b"",
     "part of the length": bytes(7),
@@ -82,14 +83,17 @@ DAMAGED = {
     "bytes that are no booleans": file_of({"a": entry([2], 0, 2, "BOOL")}, b"\x01\x02"),
     "bytes after the data": file_of({"a": A}, bytes(9)),
     "metadata that are a list": file_of({"__metadata__": ["a"]}),
+    "metadata that are an empty list": file_of({"__metadata__": []}),
+    "metadata that are null": file_of({"__metadata__": None}),
+    "metadata that are 0": file_of({"__metadata__": 0}),
     "metadata that are a string": file_of({"__metadata__": "a"}),
     "metadata of metadata": file_of({"__metadata__": {"a": {"b": "c"}}}),
-    "ties that are a list": file_of({"__metadata__": {"tied": "[1]"}}),
-    "ties that are null": file_of({"__metadata__": {"tied": "null"}}),
-    "ties to a number": file_of({"__metadata__": {"tied": '{"b": 1}'}, "a": A}, bytes(8)),
-    "a tie twice": file_of({"__metadata__": {"tied": '{"b":"a","b":"a"}'}, "a": A}, bytes(8)),
+    "ties that are a list": file_of({"__metadata__": {**OWN, "babygrad.tied": "[1]"}}),
+    "ties that are null": file_of({"__metadata__": {**OWN, "babygrad.tied": "null"}}),
+    "ties to a number": file_of({"__metadata__": {**OWN, "babygrad.tied": '{"b": 1}'}, "a": A}, bytes(8)),
+    "a tie twice": file_of({"__metadata__": {**OWN, "babygrad.tied": '{"b":"a","b":"a"}'}, "a": A}, bytes(8)),
     "own ties that are broken": file_of(
-        {"__metadata__": {"babygrad.format": "1", "babygrad.tied": "no"}}
+        {"__metadata__": {**OWN, "babygrad.tied": "no"}}
     ),
 }  # fmt: skip
 
@@ -307,3 +311,30 @@ def test_ties_of_files_that_older_versions_wrote_are_read(tmp_path: Path) -> Non
     found = load_file(tmp_path / "f")
     assert found["b"] is found["a"]
     assert load_metadata(tmp_path / "f") == {"k": "v"}
+
+
+FOREIGN = ["yes", "", "{", "[1]", "null", "{}", '{"b": 1}', '{"b": "c"}', '{"a": "a"}']
+
+
+@pytest.mark.parametrize("text", [*FOREIGN, '{"b":"a","b":"a"}', "[" * 100_000])
+def test_a_note_of_another_library_that_ties_no_names_is_a_note(text: str, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(file_of({"__metadata__": {"tied": text}, "a": A}, bytes(8)))
+    assert load_file(tmp_path / "f").keys() == {"a"}
+    assert load_metadata(tmp_path / "f") == {"tied": text}
+
+
+@pytest.mark.parametrize("axes", [65, 66, 1000])
+def test_more_axes_than_an_array_has_are_refused_by_name(axes: int, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(file_of({"a": entry([1] * axes, 0, 4)}, bytes(4)))
+    with pytest.raises(ValueError, match=rf"^load: 'a' in .* has {axes} axes, more than the \d+ of"):
+        load_file(tmp_path / "f")
+
+
+@pytest.mark.parametrize("arrays", [[np.ones(2)], np.ones(2), None, "w", [("w", np.ones(2))]])
+def test_arrays_without_names_are_refused_before_a_file_is_touched(
+    arrays: Any, tmp_path: Path
+) -> None:
+    found = type(arrays).__name__
+    with pytest.raises(TypeError, match=f"^save: arrays must map names .* they are a {found}$"):
+        save_file(arrays, tmp_path / "f")
+    assert not list(tmp_path.iterdir())

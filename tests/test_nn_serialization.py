@@ -159,6 +159,7 @@ def test_numbers_that_a_narrow_type_cannot_hold_are_refused(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
+OWN = {"babygrad.format": "1"}
 TWICE = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},'
 DAMAGED = {
     "trailing bytes": file_of({"a": entry([2], 0, 8)}, bytes(12)),
@@ -175,8 +176,10 @@ DAMAGED = {
     "unknown dtype": file_of({"a": entry([2], 0, 8, "X9")}, bytes(8)),
     "8-bit float": file_of({"a": entry([8], 0, 8, "F8_E4M3")}, bytes(8)),
     "metadata that are no strings": file_of({"__metadata__": {"x": 1}}, b""),
-    "broken ties": file_of({"__metadata__": {"tied": "{"}}, b""),
-    "a tie to nothing": file_of({"__metadata__": {"tied": '{"a": "b"}'}}, b""),
+    "broken ties": file_of({"__metadata__": {**OWN, "babygrad.tied": "{"}}, b""),
+    "a tie to nothing": file_of(
+        {"__metadata__": {**OWN, "babygrad.tied": '{"a": "b"}'}}, b""
+    ),
     "no header": b"\x01",
     "nothing": b"",
 }
