@@ -326,7 +326,9 @@ def test_a_note_of_another_library_that_ties_no_names_is_a_note(text: str, tmp_p
 @pytest.mark.parametrize("axes", [65, 66, 1000])
 def test_more_axes_than_an_array_has_are_refused_by_name(axes: int, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(file_of({"a": entry([1] * axes, 0, 4)}, bytes(4)))
-    with pytest.raises(ValueError, match=rf"^load: 'a' in .* has {axes} axes, more than the \d+ of"):
+    with pytest.raises(
+        ValueError, match=rf"^load: 'a' in .* has {axes} axes, more than the \d+ of"
+    ):
         load_file(tmp_path / "f")
 
 

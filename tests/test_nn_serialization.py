@@ -177,9 +177,7 @@ DAMAGED = {
     "8-bit float": file_of({"a": entry([8], 0, 8, "F8_E4M3")}, bytes(8)),
     "metadata that are no strings": file_of({"__metadata__": {"x": 1}}, b""),
     "broken ties": file_of({"__metadata__": {**OWN, "babygrad.tied": "{"}}, b""),
-    "a tie to nothing": file_of(
-        {"__metadata__": {**OWN, "babygrad.tied": '{"a": "b"}'}}, b""
-    ),
+    "a tie to nothing": file_of({"__metadata__": {**OWN, "babygrad.tied": '{"a": "b"}'}}, b""),
     "no header": b"\x01",
     "nothing": b"",
 }

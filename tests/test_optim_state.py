@@ -119,6 +119,7 @@ def without(*path):
     return change
 
 
+PARAMS = "param_groups", 0, "params"
 BAD_STATES = {
     "unknown key": (moved(1, "one"), ValueError, "has the key 'one'; its keys must be the posit"),
     "too far": (moved(1, 2), ValueError, "has the key 2; .* the optimizer's 2 parameters"),
@@ -127,6 +128,9 @@ BAD_STATES = {
     "leading zero": (moved(1, "01"), ValueError, "has the key '01'"),
     "other digits": (moved(1, "\u0661"), ValueError, "has the key"),
     "None": (moved(1, None), ValueError, "has the key None"),
+    "False": (moved(0, False), ValueError, "has the key False; its keys must be the positions"),
+    "a float": (moved(0, 0.0), ValueError, r"has the key 0\.0; its keys must be the positions"),
+    "a numpy bool": (moved(1, np.True_), ValueError, r"has the key (np\.)?True_?;"),
     "twice": (put("state", "1", {}), ValueError, "has the key '1'; .* each once"),
     "lost": (without("state", 1), ValueError, "'state' lacks the parameters at 1"),
     "lost moment": (without("state", 0, "v"), ValueError, "state of parameter 0 lacks v"),
@@ -159,6 +163,20 @@ BAD_STATES = {
     "groups": (put("param_groups", {}), TypeError, "'param_groups' must be a list of dicts"),
     "group": (put("param_groups", [0]), TypeError, "'param_groups' must be a list of dicts"),
     "positions": (put("param_groups", 0, "params", [1, 0]), ValueError, r"at \[\[1, 0\]\], not at"),
+    "an array": (
+        put(*PARAMS, np.array([0, 1])),
+        TypeError,
+        r"'params' of group 0 is array\(\[0, 1",
+    ),
+    "an array in a list": (put(*PARAMS, [np.array([0, 1])]), TypeError, "'params' of group 0 is"),
+    "bools for positions": (
+        put(*PARAMS, [False, True]),
+        TypeError,
+        r"is \[False, True\]; it must be a list of",
+    ),
+    "floats": (put(*PARAMS, [0.0, 1.0]), TypeError, r"is \[0\.0, 1\.0\]; it must be a list of"),
+    "a number": (put(*PARAMS, 0), TypeError, "'params' of group 0 is 0; it must be a list of"),
+    "a tuple too short": (put(*PARAMS, (0,)), ValueError, r"groups with \[1\] parameters, the opt"),
     "no positions": (without("param_groups", 0, "params"), ValueError, r"groups with \[0\] param"),
 }
 
@@ -176,6 +194,15 @@ def test_a_state_that_does_not_fit_is_refused_before_anything_changes(case):
     for i in (0, 1):
         for name in ("m", "v", "steps"):
             np.testing.assert_array_equal(after["state"][i][name], before["state"][i][name])
+
+
+@pytest.mark.parametrize("positions", [(0, 1), [np.int64(0), np.int32(1)]])
+def test_positions_may_be_any_sequence_of_integers(positions):
+    optimizer, other = (Adam(parameters()[:2], lr=lr) for lr in (0.5, 0.25))
+    state = optimizer.state_dict()
+    state["param_groups"][0]["params"] = positions
+    other.load_state_dict(state)
+    assert other.lr == 0.5
 
 
 @pytest.mark.parametrize("value", ["yes", 2, None])

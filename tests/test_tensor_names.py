@@ -143,7 +143,9 @@ def test_what_is_neither_a_type_nor_a_device_is_unknown(name, device: str) -> No
 @pytest.mark.parametrize("like", [[1.0], [[1.0] * 100] * 100, 2.0])
 def test_a_tensor_is_neither_a_device_nor_a_type(like, device: str) -> None:
     for call in (lambda x: x.to(x), lambda x: Tensor([1.0], device=x)):
-        with pytest.raises(ValueError, match="^unknown device of type Tensor: there are cpu, [^\n]*$"):
+        with pytest.raises(
+            ValueError, match="^unknown device of type Tensor: there are cpu, [^\n]*$"
+        ):
             call(Tensor(like))
 
 

@@ -6,6 +6,7 @@ like the original.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -23,9 +24,9 @@ def settings(op: str, groups: list[Group], saved: Any) -> list[Group]:
     sizes = [len(group["params"]) for group in groups]
     positions = iter(range(sum(sizes)))
     expected = [[next(positions) for _ in range(size)] for size in sizes]
-    found = [group.get("params") for group in saved]
+    found = [_positions(op, i, group.get("params", [])) for i, group in enumerate(saved)]
     if found != expected:
-        theirs = [len(p) if isinstance(p, list) else 0 for p in found]
+        theirs = [len(p) for p in found]
         raise ValueError(
             f"{op}: the state is of groups with {theirs} parameters, the optimizer's have {sizes}"
             if theirs != sizes
@@ -42,6 +43,27 @@ def settings(op: str, groups: list[Group], saved: Any) -> list[Group]:
     return loaded
 
 
+def _positions(op: str, i: int, saved: Any) -> list[int]:
+    """The positions of the parameters of group i."""
+    if not isinstance(saved, list | tuple) or not all(map(_is_integer, saved)):
+        raise TypeError(
+            f"{op}: 'params' of group {i} is {saved!r}; it must be a list of the parameters' "
+            "positions"
+        )
+    return list(map(int, saved))
+
+
+def _is_integer(value: Any) -> bool:
+    """Whether it is an integer; True and 0.0, which equal integers, are none."""
+    if isinstance(value, bool):
+        return False
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True
+
+
 def by_position(op: str, saved: Any, size: int) -> list[Mapping[str, Any]]:
     """The states of the parameters, by their positions, which may be strings."""
     if not isinstance(saved, Mapping):
@@ -50,7 +72,7 @@ def by_position(op: str, saved: Any, size: int) -> list[Mapping[str, Any]]:
     places |= {i: i for i in range(size)}
     found: dict[int, Mapping[str, Any]] = {}
     for key, value in saved.items():
-        place = places.get(key)
+        place = places.get(key) if isinstance(key, str) or _is_integer(key) else None
         if place is None or place in found:
             raise ValueError(
                 f"{op}: 'state' has the key {key!r}; its keys must be the positions of the "
