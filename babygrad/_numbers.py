@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from babygrad.dtypes import FLOAT32, NATIVE, DType, as_dtype
+from babygrad.dtypes import FLOAT32, FLOAT64, NATIVE, DType, as_dtype
 
 NDArray = np.ndarray
 
@@ -21,6 +21,8 @@ NDArray = np.ndarray
 _PLAIN = {bool, int, float, *(dtype.type for dtype in NATIVE)}
 _LISTS = list, tuple
 _OF_NUMPY = np.ndarray, np.generic
+
+_LARGEST_HALF = 65504.0  # of float16, and no floating type has a smaller largest number
 
 _TEXT = "convert text with float(), an array of it with .astype(float)"
 _RECORDS = "take its fields one by one, as array['name']"
@@ -93,8 +95,9 @@ def as_numbers(door: str, value: Any, dtype: Any = None, *, copy: bool = False) 
     if dtype is None:
         dtype = value.dtype if isinstance(value, _OF_NUMPY) else FLOAT32
     wanted = as_dtype(dtype, door)
+    read = np.array if _fits(source, wanted) else _read_quietly
     try:
-        array = np.array(source, wanted, copy=copy or None, subok=False)
+        array = read(source, wanted, copy=copy or None, subok=False)
     except OverflowError as error:
         raise ValueError(f"{door}: a number does not fit the type {wanted}: {error}") from None
     except (TypeError, ValueError) as error:
@@ -103,6 +106,18 @@ def as_numbers(door: str, value: Any, dtype: Any = None, *, copy: bool = False) 
         array = array.copy()
     # For numpy an equal dtype will do, but here it must be the same object.
     return array if array.dtype is wanted else array.view(wanted)
+
+
+# A number that its type does not hold becomes infinite, without a warning of numpy's.
+_read_quietly: Any = np.errstate(over="ignore", invalid="ignore")(np.array)
+
+
+def _fits(source: Any, wanted: DType) -> bool:
+    """Whether it is plain that no number overflows; looking closer would cost more than it saves."""
+    kind: Any = type(source)
+    if kind is NDArray:
+        return source.dtype is wanted or wanted is FLOAT64
+    return kind is float and wanted.kind == "f" and -_LARGEST_HALF <= source <= _MOST_OF_ALL_FLOATS
 
 
 def unpickled(array: NDArray) -> NDArray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import fractions
+import math
 import warnings
 
 import numpy as np
@@ -302,3 +303,17 @@ def test_a_tensor_of_integers_has_no_gradient_to_assign(device):
 def test_a_number_that_the_type_does_not_have_is_refused_by_the_door(value, dtype):
     with pytest.raises(ValueError, match=f"^Tensor: a number does not fit the type {dtype}: "):
         Tensor(value, dtype=dtype)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["float16", "float32"])
+def test_what_a_type_cannot_hold_is_infinite_without_a_warning(device, kind):
+    w = leaf().astype(kind).detach().requires_grad_()
+    for values in ([1e160, -1e160], np.array([1e160, -1e160])):
+        w.grad = values
+        assert w.grad.tolist() == [math.inf, -math.inf]
+        assert Tensor(values, dtype=kind).tolist() == [math.inf, -math.inf]
+    for value in (1e160, np.float64(1e160), np.array(1e160), 10**100):
+        assert Tensor(value, dtype=kind).item() == math.inf
+    assert Tensor(np.array([70000]), dtype="float16").tolist() == [math.inf]
+    assert Tensor([65504.0, 1.0], dtype="float16").tolist() == [65504, 1]

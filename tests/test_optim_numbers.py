@@ -301,6 +301,17 @@ def test_muon_of_gradients_whose_norm_overflows_in_float64(device):
     np.testing.assert_allclose(moved[1], moved[0], rtol=1e-5)  # 1e-7 is added to the norm
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("g", [np.full((3, 4), np.inf), np.diag([np.inf, 1.0, 2.0])])
+def test_muon_of_an_infinite_gradient_is_nan_without_a_warning(device, dtype, g):
+    p = Tensor(np.ones(g.shape), dtype=dtype, requires_grad=True)
+    optimizer = Muon([p])
+    for _ in range(2):
+        p.grad = g.astype(dtype)
+        optimizer.step()
+    assert np.isnan(p.data).all()
+
+
 @pytest.mark.parametrize("scale", [1e200, 1e-200])
 def test_clip_grad_norm_of_float64_neither_overflows_nor_vanishes(device, scale):
     p = Tensor([0.0, 0.0], dtype="float64", requires_grad=True)

@@ -144,7 +144,7 @@ def test_what_is_neither_a_type_nor_a_device_is_unknown(name, device: str) -> No
 def test_a_tensor_is_neither_a_device_nor_a_type(like, device: str) -> None:
     for call in (lambda x: x.to(x), lambda x: Tensor([1.0], device=x)):
         with pytest.raises(
-            ValueError, match="^unknown device of type Tensor: there are cpu, [^\n]*$"
+            ValueError, match=r"^unknown device of type Tensor: there are cpu, [^\n]*$"
         ):
             call(Tensor(like))
 

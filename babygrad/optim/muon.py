@@ -147,7 +147,8 @@ def orthogonalize(xp: Backend, x: NDArray, rounds: int) -> NDArray:
         return xp.permute_dims(orthogonalize(xp, xp.permute_dims(x, (1, 0)), rounds), (1, 0))
     a, b, c = QUINTIC
     norm = euclidean_norm([(xp, x)])
-    x = xp.multiply(x, 1 / (norm + 1e-7))
+    # Infinite elements have no direction, and infinity times 0 would be a warning of numpy's.
+    x = xp.multiply(x, 1 / (norm + 1e-7) if norm < math.inf else math.nan)
     for _ in range(rounds):
         gram = xp.matmul(x, xp.permute_dims(x, (1, 0)))
         polynomial = xp.add(xp.multiply(gram, b), xp.multiply(xp.matmul(gram, gram), c))
