@@ -113,11 +113,11 @@ _read_quietly: Any = np.errstate(over="ignore", invalid="ignore")(np.array)
 
 
 def _fits(source: Any, wanted: DType) -> bool:
-    """Whether it is plain that no number overflows; looking closer would cost more than it saves."""
+    """Whether it is plain that no number overflows; to look closer would cost more."""
     kind: Any = type(source)
     if kind is NDArray:
         return source.dtype is wanted or wanted is FLOAT64
-    return kind is float and wanted.kind == "f" and -_LARGEST_HALF <= source <= _MOST_OF_ALL_FLOATS
+    return kind is float and wanted.kind == "f" and -_LARGEST_HALF <= source <= _LARGEST_HALF
 
 
 def unpickled(array: NDArray) -> NDArray:

@@ -90,8 +90,12 @@ DAMAGED = {
     "metadata of metadata": file_of({"__metadata__": {"a": {"b": "c"}}}),
     "ties that are a list": file_of({"__metadata__": {**OWN, "babygrad.tied": "[1]"}}),
     "ties that are null": file_of({"__metadata__": {**OWN, "babygrad.tied": "null"}}),
-    "ties to a number": file_of({"__metadata__": {**OWN, "babygrad.tied": '{"b": 1}'}, "a": A}, bytes(8)),
-    "a tie twice": file_of({"__metadata__": {**OWN, "babygrad.tied": '{"b":"a","b":"a"}'}, "a": A}, bytes(8)),
+    "ties to a number": file_of(
+        {"__metadata__": {**OWN, "babygrad.tied": '{"b": 1}'}, "a": A}, bytes(8)
+    ),
+    "a tie twice": file_of(
+        {"__metadata__": {**OWN, "babygrad.tied": '{"b":"a","b":"a"}'}, "a": A}, bytes(8)
+    ),
     "own ties that are broken": file_of(
         {"__metadata__": {**OWN, "babygrad.tied": "no"}}
     ),

@@ -46,6 +46,9 @@ for layer in ("Conv1d", "Conv2d", "ConvTranspose2d"):
         ("in_channels", 2.5, "must be an integer"),
         ("groups", 0, "must be at least 1"),
         ("groups", "2", "must be an integer"),
+        ("groups", True, "must be an integer"),
+        ("padding", True, "must be an integer of at least 0"),
+        ("stride", True, "must be an integer of at least 1"),
     ):
         settings = {"in_channels": 4, "out_channels": 4, "kernel_size": 2, setting: value}
         WRONG[f"{layer} {setting} {value!r}"] = (
@@ -160,8 +163,43 @@ WRONG |= {
         lambda: nn.KLDivLoss("avg"),
         "reduction (='avg') must be 'mean', 'sum', 'none' or 'batchmean'",
     ),
+    "weight text": (lambda: nn.CrossEntropyLoss(weight="x"), "weight is a str; it must"),
+    "weight matrix": (
+        lambda: nn.CrossEntropyLoss(weight=Tensor([[1, 2]])), "weight has shape (1, 2); it must be",
+    ),
+    "weight list": (lambda: nn.NLLLoss(weight=[[1, 2]]), "weight has shape (1, 2); it must"),
+    "weight number": (lambda: nn.NLLLoss(weight=2.0), "weight has shape (); it must be"),
+    "pos_weight": (lambda: nn.BCEWithLogitsLoss(pos_weight="x"), "pos_weight is a str; it"),
+    "bce weight": (lambda: nn.BCEWithLogitsLoss(weight={}), "weight is a dict; it must"),
+    "leaky NaN": (lambda: nn.LeakyReLU(NAN), "negative_slope (=nan) must be a number other than"),
+    "elu NaN": (lambda: nn.ELU(np.float32(NAN)), "alpha (=nan) must be a number other than nan"),
+    "bool stride": (lambda: nn.AvgPool2d(2, True), "stride (=True) must be an integer of"),
+    "bool channels": (lambda: nn.Linear(True, 2), "in_features (=True) must be an integer"),
     "residual": (lambda: nn.Residual(3), "fn is a int, not a Module"),
 }  # fmt: skip
+for name, make, settings in (
+    ("linear", lambda **k: nn.Linear(2, 2, **k), ["bias"]),
+    ("conv", lambda **k: nn.Conv(2, 2, 3, **k), ["bias"]),
+    ("conv1d", lambda **k: nn.Conv1d(2, 2, 3, **k), ["bias"]),
+    ("conv2d", lambda **k: nn.Conv2d(2, 2, 3, **k), ["bias"]),
+    ("transposed", lambda **k: nn.ConvTranspose2d(2, 2, 3, **k), ["bias"]),
+    ("max pool", lambda **k: nn.MaxPool2d(2, **k), ["ceil_mode"]),
+    ("avg pool", lambda **k: nn.AvgPool2d(2, **k), ["ceil_mode", "count_include_pad"]),
+    ("batch norm", lambda **k: nn.BatchNorm1d(2, **k), ["affine", "unbiased"]),
+    ("layer norm", lambda **k: nn.LayerNorm(2, **k), ["bias"]),
+    ("lstm", lambda **k: nn.LSTM(2, 2, **k), ["bias", "batch_first", "bidirectional"]),
+    ("attention", lambda **k: nn.MultiHeadAttention(2, 2, **k), ["bias"]),
+    ("block", lambda **k: nn.TransformerBlock(2, 2, **k), ["norm_first"]),
+    ("kl", nn.KLDivLoss, ["log_target"]),
+):
+    WRONG |= {
+        f"{name} {setting} {value!r}": (
+            lambda make=make, setting=setting, value=value: make(**{setting: value}),
+            f"{setting} (={value!r}) must be True or False",
+        )
+        for setting in settings
+        for value in ("no", None, 2, [True])
+    }
 for layer in ("RNN", "LSTM", "GRU"):
     WRONG |= {
         f"{layer} {setting} {value!r}": (
@@ -227,6 +265,8 @@ SHARED: dict[str, tuple[Any, dict[str, Any], Any]] = {
     "gelu": (nn.GELU, {"approximate": "erf"}, IMAGE),
     "leaky": (nn.LeakyReLU, {"negative_slope": "x"}, IMAGE),
     "elu": (nn.ELU, {"alpha": None}, IMAGE),
+    "leaky NaN": (nn.LeakyReLU, {"negative_slope": NAN}, IMAGE),
+    "elu NaN": (nn.ELU, {"alpha": NAN}, IMAGE),
     "hardtanh": (nn.Hardtanh, {"low": 2.0, "high": 1.0}, IMAGE),
     "softmax": (nn.Softmax, {"axis": "x"}, IMAGE),
     "linear": (lambda **k: nn.Linear(6, 6, **k), {"activation": "swish"}, IMAGE),
@@ -285,6 +325,11 @@ def test_settings_that_are_right_are_kept_as_they_are(device: str) -> None:
         nn.Softmax((0, -1)),
         nn.KLDivLoss("batchmean"),
         nn.HuberLoss(delta=INF),
+        nn.Linear(2, 2, np.True_),
+        nn.MaxPool2d(2, ceil_mode=np.False_),
+        nn.CrossEntropyLoss(np.array([-1.0, 2.0])),
+        nn.NLLLoss([1, 2]),
+        nn.BCEWithLogitsLoss(2.0, pos_weight=Tensor([[1.0, 2.0]])),
     ]
     assert layers[1].stride == [2, 1]  # type: ignore[attr-defined]
     assert repr(layers[2]).endswith("stride=1, padding='same', dilation=2, groups=1)")

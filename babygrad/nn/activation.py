@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from babygrad import ops
 from babygrad.nn.module import Module
-from babygrad.ops._common import number
-from babygrad.ops._settings import check_axis_types, check_bounds
+from babygrad.ops._settings import check_axis_types, check_bounds, number_of
 from babygrad.ops.activation import check_approximate
 from babygrad.tensor import Tensor
 
@@ -22,7 +21,7 @@ class LeakyReLU(Module):
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
-        self.negative_slope = number(type(self).__name__, "negative_slope", negative_slope)
+        self.negative_slope = number_of(type(self).__name__, "negative_slope", negative_slope)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.leaky_relu(x, self.negative_slope)
@@ -33,7 +32,7 @@ class ELU(Module):
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
-        self.alpha = number(type(self).__name__, "alpha", alpha)
+        self.alpha = number_of(type(self).__name__, "alpha", alpha)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.elu(x, self.alpha)

@@ -9,7 +9,7 @@ from babygrad import init, ops
 from babygrad.nn._state import Layout
 from babygrad.nn.module import Module, Parameter
 from babygrad.ops._fused import Sizes, counts_of, pair_of
-from babygrad.ops._settings import count_of
+from babygrad.ops._settings import check_switches, count_of
 from babygrad.ops.conv import check_output_padding, in_a_row, movement
 from babygrad.tensor import Tensor
 
@@ -52,6 +52,7 @@ class Conv(Module):
         self.out_channels = count_of(name, "out_channels", out_channels)
         self.kernel_size = count_of(name, "kernel_size", _first(kernel_size))
         self.stride = count_of(name, "stride", _first(stride))
+        check_switches(name, bias=bias)
         self.padding = (self.kernel_size - 1) // 2
         area = self.kernel_size**2
         weight = init.kaiming_uniform(
@@ -96,6 +97,7 @@ class _ConvNd(Module):
         self.in_channels = count_of(name, "in_channels", in_channels)
         self.out_channels = count_of(name, "out_channels", out_channels)
         count_of(name, "groups", groups)
+        check_switches(name, bias=bias)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{name}: in_channels (={in_channels}) and out_channels (={out_channels}) "

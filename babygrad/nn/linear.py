@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from babygrad import init, ops
 from babygrad.nn._state import Layout
 from babygrad.nn.module import Module, Parameter
-from babygrad.ops._settings import count_of
+from babygrad.ops._settings import check_switches, count_of
 from babygrad.ops.linalg import check_activation
 from babygrad.tensor import Tensor
 
@@ -58,6 +58,7 @@ class Linear(Module):
         name = type(self).__name__
         self.in_features = count_of(name, "in_features", in_features)
         self.out_features = count_of(name, "out_features", out_features)
+        check_switches(name, bias=bias)
         check_activation(name, activation)
         self.activation = activation
         weight = init.kaiming_uniform(in_features, out_features, device=device, dtype=dtype)

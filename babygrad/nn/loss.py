@@ -6,8 +6,13 @@ from typing import Any
 
 from babygrad import ops
 from babygrad.nn.module import Module
-from babygrad.ops._common import whole
-from babygrad.ops._settings import check_positive, check_probability, check_reduction
+from babygrad.ops._common import lifted, whole
+from babygrad.ops._settings import (
+    check_positive,
+    check_probability,
+    check_reduction,
+    check_switches,
+)
 from babygrad.tensor import Tensor
 
 
@@ -35,6 +40,7 @@ class CrossEntropyLoss(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
+        _check_class_weight(name, weight)
         check_probability(name, "label_smoothing", label_smoothing)
         check_reduction(name, reduction)
         self.weight = weight
@@ -67,6 +73,7 @@ class NLLLoss(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
+        _check_class_weight(name, weight)
         check_reduction(name, reduction)
         self.weight = weight
         self.ignore_index = whole(name, "ignore_index", ignore_index)
@@ -126,7 +133,10 @@ class BCEWithLogitsLoss(Module):
         pos_weight: Tensor | None = None,
     ) -> None:
         super().__init__()
-        check_reduction(type(self).__name__, reduction)
+        name = type(self).__name__
+        check_reduction(name, reduction)
+        _check_numbers(name, "weight", weight)
+        _check_numbers(name, "pos_weight", pos_weight)
         self.weight = weight
         self.reduction = reduction
         self.pos_weight = pos_weight
@@ -140,9 +150,32 @@ class KLDivLoss(Module):
 
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__()
-        check_reduction(type(self).__name__, reduction, "batchmean")
+        name = type(self).__name__
+        check_reduction(name, reduction, "batchmean")
+        check_switches(name, log_target=log_target)
         self.reduction = reduction
         self.log_target = log_target
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
         return ops.kl_div(x, target, self.reduction, self.log_target)
+
+
+def _check_class_weight(name: str, weight: Any) -> None:
+    """Raise unless there are no weights of the classes, or they are numbers on one axis."""
+    _check_numbers(name, "weight", weight)
+    if weight is not None and lifted(name, weight).ndim != 1:
+        shape = lifted(name, weight).shape
+        raise ValueError(
+            f"{name}: weight has shape {shape}; it must be (C,), one value for each class"
+        )
+
+
+def _check_numbers(name: str, role: str, value: Any) -> None:
+    """Raise unless a setting is None, or numbers of which a tensor can be made."""
+    if value is None:
+        return
+    try:
+        lifted(name, value)
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"{name}: {role} is a {kind}; it must be a Tensor or None") from None

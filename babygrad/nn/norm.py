@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from babygrad import ops
 from babygrad.nn.module import Module, Parameter
-from babygrad.ops._settings import check_eps, check_probability, count_of
+from babygrad.ops._settings import check_eps, check_probability, check_switches, count_of
 from babygrad.ops.normalization import divides, normalized_sizes
 from babygrad.tensor import Tensor
 
@@ -85,6 +85,7 @@ class BatchNorm(Module):
         check_eps(name, eps)
         if momentum is not None:
             check_probability(name, "momentum", momentum)
+        check_switches(name, affine=affine, unbiased=unbiased)
         self.eps = eps
         self.momentum = momentum
         self.unbiased = unbiased
@@ -166,6 +167,7 @@ class LayerNorm(Module):
         super().__init__()
         normalized_sizes(type(self).__name__, normalized_shape)
         check_eps(type(self).__name__, eps)
+        check_switches(type(self).__name__, bias=bias)
         self.normalized_shape = normalized_shape
         self.eps = eps
         self.weight, self.bias = _affine(normalized_shape, True, bias, device, dtype)

@@ -7,6 +7,7 @@ from typing import Any
 from babygrad import ops
 from babygrad.nn.module import Module
 from babygrad.ops._fused import pair_of
+from babygrad.ops._settings import check_switches
 from babygrad.ops.pooling import output_sizes, window_settings
 from babygrad.tensor import Tensor
 
@@ -26,6 +27,7 @@ class MaxPool2d(Module):
         name = type(self).__name__
         window_settings(name, kernel_size, stride, padding)
         pair_of(name, "dilation", dilation)
+        check_switches(name, ceil_mode=ceil_mode)
         self.kernel_size = kernel_size
         self.stride = stride
         self.padding = padding
@@ -50,7 +52,9 @@ class AvgPool2d(Module):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__()
-        window_settings(type(self).__name__, kernel_size, stride, padding)
+        name = type(self).__name__
+        window_settings(name, kernel_size, stride, padding)
+        check_switches(name, ceil_mode=ceil_mode, count_include_pad=count_include_pad)
         self.kernel_size = kernel_size
         self.stride = stride
         self.padding = padding

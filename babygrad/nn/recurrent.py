@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from babygrad import init, ops
 from babygrad.nn.module import Module, Parameter
-from babygrad.ops._settings import check_choice, check_probability, count_of
+from babygrad.ops._settings import check_choice, check_probability, check_switches, count_of
 from babygrad.tensor import Tensor
 
 State = tuple[Tensor, ...]  # h, and for an LSTM also c, each (N, hidden)
@@ -58,6 +58,7 @@ class _Recurrent(Module):
         self.hidden_size = count_of(name, "hidden_size", hidden_size)
         self.num_layers = count_of(name, "num_layers", num_layers)
         check_probability(name, "dropout", dropout)
+        check_switches(name, bias=bias, batch_first=batch_first, bidirectional=bidirectional)
         self.bias = bias
         self.batch_first = batch_first
         self.dropout = dropout

@@ -12,7 +12,7 @@ from babygrad import init, ops
 from babygrad.nn.dropout import Dropout
 from babygrad.nn.module import Module, Parameter
 from babygrad.nn.norm import LayerNorm
-from babygrad.ops._settings import check_choice, check_probability, count_of
+from babygrad.ops._settings import check_choice, check_probability, check_switches, count_of
 from babygrad.ops.attention import join_heads, split_heads
 from babygrad.tensor import Tensor
 
@@ -88,6 +88,7 @@ class MultiHeadAttention(Module):
                 f"{name}: embed_dim (={embed_dim}) must be divisible by num_heads (={num_heads})"
             )
         check_probability(name, "dropout", dropout)
+        check_switches(name, bias=bias)
         self.dropout = dropout
         self.in_proj_weight = Parameter(
             init.xavier_uniform(
@@ -181,6 +182,7 @@ class TransformerBlock(Module):
         name = type(self).__name__
         check_choice(name, "activation", activation, "gelu", "relu")
         check_probability(name, "dropout", dropout)
+        check_switches(name, norm_first=norm_first)
         count_of(name, "dim", dim)
         hidden = 4 * dim if hidden is None else count_of(name, "hidden", hidden)
         self.activation = activation

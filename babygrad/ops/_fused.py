@@ -70,10 +70,14 @@ def counts_of(op: str, role: str, value: Any, rank: int, least: int = 1) -> tupl
     ValueError
         When there are more or fewer, or one is no integer or too small.
     """
+    if value.__class__ is int and value >= least:
+        return (value,) * rank
     given = tuple(value) if isinstance(value, tuple | list) else (value,)
     try:
+        if bool in map(type, given):
+            raise TypeError
         sizes = tuple(int(n.__index__()) for n in given) * (rank if len(given) == 1 else 1)
-    except (AttributeError, TypeError):  # no integers, or arrays of several
+    except (AttributeError, TypeError):  # bools, no integers, or arrays of several
         sizes = ()
     if len(sizes) != rank or min(sizes, default=least) < least:
         raise ValueError(

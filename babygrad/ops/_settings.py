@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from babygrad.ops._common import number, whole
+from babygrad.ops._common import Scalar, number, weak, whole
 
 
 def count_of(op: str, role: str, value: Any, least: int = 1) -> int:
@@ -20,10 +20,35 @@ def count_of(op: str, role: str, value: Any, least: int = 1) -> int:
     TypeError, ValueError
         When it is no integer, or too small.
     """
+    if isinstance(value, bool):
+        raise TypeError(f"{op}: {role} (={value!r}) must be an integer")
     count = whole(op, role, value)
     if count < least:
         raise ValueError(f"{op}: {role} (={value!r}) must be at least {least}")
     return count
+
+
+def number_of(op: str, role: str, value: Any) -> Scalar:
+    """A number that is not NaN, of which every result would be NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When it is no number, or NaN.
+    """
+    plain = number(op, role, value)
+    if math.isnan(plain):
+        raise ValueError(f"{op}: {role} (={value}) must be a number other than nan")
+    return plain
+
+
+def check_switches(op: str, **switches: Any) -> None:
+    """Raise unless each setting is True or False, or the number 1 or 0."""
+    for role, value in switches.items():
+        if value.__class__ is not bool:
+            plain = weak(value)
+            if not isinstance(plain, Scalar) or plain not in (0, 1):
+                raise ValueError(f"{op}: {role} (={value!r}) must be True or False")
 
 
 def check_probability(op: str, role: str, p: Any) -> None:

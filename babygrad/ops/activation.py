@@ -11,9 +11,9 @@ import math
 from typing import Any
 
 from babygrad.autograd import Function, NDArray, is_grad_enabled
-from babygrad.ops._common import like, number
+from babygrad.ops._common import like
 from babygrad.ops._fused import Fused, real
-from babygrad.ops._settings import check_bounds, check_choice
+from babygrad.ops._settings import check_bounds, check_choice, number_of
 from babygrad.ops.arithmetic import power
 from babygrad.ops.elementwise import clip, erf, exp, minimum, where
 from babygrad.tensor import Tensor
@@ -55,7 +55,7 @@ class LeakyReLU(Fused):
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """`x` above 0, `negative_slope * x` elsewhere; the derivative at 0 is the slope."""
-    return LeakyReLU(float(number("leaky_relu", "negative_slope", negative_slope)))(
+    return LeakyReLU(float(number_of("leaky_relu", "negative_slope", negative_slope)))(
         real("leaky_relu", x)
     )
 
@@ -70,7 +70,7 @@ class ELU(Fused):
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """`x` above 0, `alpha * (exp(x) - 1)` elsewhere (Clevert et al., 2015)."""
-    return ELU(float(number("elu", "alpha", alpha)))(real("elu", x))
+    return ELU(float(number_of("elu", "alpha", alpha)))(real("elu", x))
 
 
 class GELU(Fused):
