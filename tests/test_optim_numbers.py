@@ -302,6 +302,16 @@ def test_muon_of_gradients_whose_norm_overflows_in_float64(device):
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("g", [3e38, -3e38, 1e-3])
+@pytest.mark.parametrize("size", [1, 37])
+def test_nesterov_of_gradients_whose_sum_would_overflow(device, g, size):
+    p = Tensor(np.zeros(size), requires_grad=True)
+    p.grad = np.full(size, g, np.float32)
+    SGD([p], lr=0.1, momentum=0.9, nesterov=True).step()
+    np.testing.assert_allclose(p.data, np.full(size, -0.1 * (g + 0.9 * g)), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("g", [np.full((3, 4), np.inf), np.diag([np.inf, 1.0, 2.0])])
 def test_muon_of_an_infinite_gradient_is_nan_without_a_warning(device, dtype, g):
     p = Tensor(np.ones(g.shape), dtype=dtype, requires_grad=True)

@@ -30,7 +30,8 @@ class OptimizerSteps(Required):
 
         With momentum, v = momentum v + g takes the place of g, or g + momentum v with Nesterov's
         form (Sutskever et al., 2013). ``buffers`` holds the v, zeros at first; it is empty
-        when momentum is 0.
+        when momentum is 0. Each of the two parts of Nesterov's sum is multiplied by lr, because
+        the sum of large ones would overflow.
         """
         for i, (p, g) in enumerate(zip(params, grads, strict=True)):
             if weight_decay:
@@ -38,8 +39,12 @@ class OptimizerSteps(Required):
             if momentum:
                 v = self.add(self.multiply(buffers[i], momentum), g)
                 self.setitem(buffers[i], ..., v)
-                g = self.add(g, self.multiply(v, momentum)) if nesterov else v
-            self.setitem(p, ..., self.subtract(p, self.multiply(g, lr)))
+                step = self.multiply(g if nesterov else v, lr)
+                if nesterov:
+                    step = self.add(step, self.multiply(v, lr * momentum))
+            else:
+                step = self.multiply(g, lr)
+            self.setitem(p, ..., self.subtract(p, step))
 
     def adam_step(
         self,

@@ -70,10 +70,11 @@ void sgd_momentum(const LoopArgs& args) {
     const T lr = static_cast<T>(args.params[0]), decay = static_cast<T>(args.params[1]);
     const T momentum = static_cast<T>(args.params[2]);
     if (args.params[3] != 0) {
+        const T ahead = static_cast<T>(args.params[0] * args.params[2]);
         for_elements<T, 3>(args, [=](T& p, T& g, T& buffer) {
             const T d = g + p * decay;
             buffer = buffer * momentum + d;
-            p -= (d + buffer * momentum) * lr;
+            p -= d * lr + buffer * ahead;
         });
         return;
     }
