@@ -126,6 +126,15 @@ class Function:
 
     def __init_subclass__(cls) -> None:
         cls._plans = {}
+        uses: Any = cls.uses
+        if uses is not None and not (
+            isinstance(uses, tuple)
+            and all(isinstance(use, str) and set(use) <= set("0123456789y") for use in uses)
+        ):
+            raise TypeError(
+                f"{cls.__name__}: uses (={uses!r}) must be a tuple of strings, one for each input, "
+                "of positions as digits and y for the output"
+            )
 
     def forward(self, *arrays: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define forward(*arrays)")

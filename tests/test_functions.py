@@ -99,3 +99,9 @@ def test_a_function_is_called_with_tensors(inputs):
 
     with pytest.raises(TypeError, match=r"^Same: called with .*; a Function is called with Tensor"):
         Same()(*inputs)
+
+
+@pytest.mark.parametrize("wrong", [(0,), ("x",), "01", ["0"], ("0", None)])
+def test_what_a_gradient_reads_is_checked_when_the_class_is_made(wrong):
+    with pytest.raises(TypeError, match=r"^Odd: uses \(=.*must be a tuple of strings"):
+        type("Odd", (Function,), {"uses": wrong})
