@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from babygrad import _state
-from babygrad._numbers import as_numbers
+from babygrad._numbers import as_numbers, checked
 from babygrad._scope import Scope
 from babygrad._sharing import Version, share
 from babygrad.device import Device
-from babygrad.dtypes import FLOAT16, FLOAT32, NATIVE
+from babygrad.dtypes import FLOAT16, FLOAT32, FLOAT64, NATIVE
 
 if TYPE_CHECKING:
     from babygrad.backends.base import Backend
@@ -294,7 +294,10 @@ def _result(op: Function, data: Any) -> NDArray:
     """What `forward` returned as an array of a tensor's types, which a scalar or a list is not."""
     door = f"{type(op).__name__}.forward"
     # numpy's results without axes are scalars.
-    return as_numbers(door, np.asarray(data) if isinstance(data, np.generic) else data)
+    array = checked(door, np.asarray(data) if isinstance(data, np.generic) else data)
+    if array.dtype == FLOAT64 and not hasattr(data, "dtype"):
+        array = array.astype(FLOAT32)  # Python's floats, as everywhere
+    return as_numbers(door, array)
 
 
 def _record(
