@@ -236,6 +236,7 @@ def test_a_loss_keeps_its_weights_as_buffers(device: str) -> None:
     assert list(loss.state_dict()) == ["weight"]
 
 
+@pytest.mark.usefixtures("numba")
 def test_to_moves_what_is_no_state_too() -> None:
     model = Recurrent().to("cpu:numpy")
     model.h = Tensor([[1.0]], device="cpu:numpy")

@@ -32,8 +32,8 @@ def as_number(value: Any) -> float | None:
 
 
 def as_count(value: Any) -> int | None:
-    """The value as an int; None when it is no integer, or a bool."""
-    if isinstance(value, bool):
+    """The value as an int; None when it is no integer, or a bool of Python's or numpy's."""
+    if isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
         return None
     try:
         return operator.index(value)

@@ -6,7 +6,6 @@ like the original.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -55,13 +54,7 @@ def _positions(op: str, i: int, saved: Any) -> list[int]:
 
 def _is_integer(value: Any) -> bool:
     """Whether it is an integer; True and 0.0, which equal integers, are none."""
-    if isinstance(value, bool):
-        return False
-    try:
-        operator.index(value)
-    except TypeError:
-        return False
-    return True
+    return _checks.as_count(value) is not None
 
 
 def by_position(op: str, saved: Any, size: int) -> list[Mapping[str, Any]]:
