@@ -82,6 +82,8 @@ def as_numbers(door: str, value: Any, dtype: Any = None, *, copy: bool = False) 
     ------
     TypeError
         As `checked` does, and for a type that tensors do not have.
+    ValueError
+        When one of Python's numbers is beyond the range of the type.
     """
     kind: Any = type(value)
     source = value
