@@ -53,9 +53,10 @@ def floats(op: str, *operands: Any, needed: int = 1) -> list[Any]:
     TypeError
         When one of the first is None, those that are `needed`.
     """
-    if any(a is None for a in operands[:needed]):
+    given = [a for a in operands if a is not None]
+    if len(given) < len(operands) and any(a is None for a in operands[:needed]):
         raise TypeError(f"{op}: an operand is a NoneType, not a tensor or number")
-    tensors = promoted(op, *[a for a in operands if a is not None])
+    tensors = promoted(op, *given)
     if tensors[0]._data.dtype.kind != "f":
         tensors = [t.astype(FLOAT32) for t in tensors]
     remaining = iter(tensors)
