@@ -54,11 +54,14 @@ def floats(op: str, *operands: Any, needed: int = 1) -> list[Any]:
         When one of the first is None, those that are `needed`.
     """
     given = [a for a in operands if a is not None]
-    if len(given) < len(operands) and any(a is None for a in operands[:needed]):
+    complete = len(given) == len(operands)
+    if not complete and any(a is None for a in operands[:needed]):
         raise TypeError(f"{op}: an operand is a NoneType, not a tensor or number")
-    tensors = promoted(op, *given)
+    tensors: list[Any] = promoted(op, *given)
     if tensors[0]._data.dtype.kind != "f":
         tensors = [t.astype(FLOAT32) for t in tensors]
+    if complete:
+        return tensors
     remaining = iter(tensors)
     return [None if a is None else next(remaining) for a in operands]
 
